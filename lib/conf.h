@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The configuration: one directive a line (or separated by ';'), blocks in braces, `include` with
+ * globs, '#' comments, "quoted words". Grammar and meaning come from lib/conf_schema.h.
+ *
+ * Errors are "file:line:column: what is wrong", with the nearest valid name for an unknown one. All
+ * errors of a file are collected, not only the first.
+ */
+#ifndef EKIDEN_CONF_H
+#define EKIDEN_CONF_H
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "lib/conf_schema.h"
+#include "lib/err.h"
+
+struct cidr {
+	bool v6;
+	uint8_t bits;
+	uint8_t addr[16]; /* host bits are zero */
+};
+
+struct hostport {
+	char *text;		     /* as written, normalised: "127.0.0.1:25", "[::1]:25" */
+	struct sockaddr_storage addr; /* numeric addresses only */
+	socklen_t len;
+};
+
+struct relay {
+	char *host; /* NULL: not set. Without brackets */
+	uint16_t port; /* 0: the default of its use */
+	bool mx;
+};
+
+enum conf_auth_mode { AUTH_REQUIRED, AUTH_OPTIONAL, AUTH_NETWORKS, AUTH_NETWORKS_AND_KEY };
+
+struct conf_list {
+	char **v;
+	size_t n;
+};
+struct conf_hostports {
+	struct hostport *v;
+	size_t n;
+};
+struct conf_cidrs {
+	struct cidr *v;
+	size_t n;
+};
+struct conf_auth {
+	enum conf_auth_mode mode;
+	struct conf_cidrs networks;
+	char *tenant; /* of the trusted networks */
+};
+
+#define CONF_CHOICE_ENUM_tls(name, text) CONF_TLS_##name,
+#define CONF_CHOICE_ENUM_policy(name, text) CONF_POLICY_##name,
+#define CONF_CHOICE_ENUM_received(name, text) CONF_RECEIVED_##name,
+#define CONF_CHOICE_ENUM_method(name, text) CONF_METHOD_##name,
+#define CONF_CHOICE_ENUM_level(name, text) CONF_LEVEL_##name,
+#define CONF_CHOICE_DECLARE(c) enum conf_##c { CONF_CHOICE_##c(CONF_CHOICE_ENUM_##c) };
+CONF_CHOICES(CONF_CHOICE_DECLARE)
+
+typedef bool conf_t_flag;
+typedef uint64_t conf_t_number, conf_t_size, conf_t_duration;
+typedef int64_t conf_t_signed;
+typedef char *conf_t_text, *conf_t_path; /* never NULL; "" when not set */
+typedef struct conf_list conf_t_list;
+typedef struct hostport conf_t_hostport;
+typedef struct conf_hostports conf_t_hostports;
+typedef struct relay conf_t_relay;
+typedef struct conf_cidrs conf_t_cidrs;
+typedef struct conf_auth conf_t_auth;
+typedef enum conf_tls conf_t_choice_tls;
+typedef enum conf_policy conf_t_choice_policy;
+typedef enum conf_received conf_t_choice_received;
+typedef enum conf_method conf_t_choice_method;
+typedef enum conf_level conf_t_choice_level;
+
+#define CONF_MEMBER(kind, field, directive, deflt, min, max, doc) conf_t_##kind field;
+#define CONF_STRUCT_one(block)                                                                     \
+	struct conf_##block {                                                                      \
+		CONF_##block(CONF_MEMBER)                                                          \
+	};
+#define CONF_STRUCT_many(block)                                                                    \
+	struct conf_##block {                                                                      \
+		char *name;                                                                        \
+		CONF_##block(CONF_MEMBER)                                                          \
+	};
+#define CONF_STRUCT(kind, block) CONF_STRUCT_##kind(block)
+CONF_BLOCKS(CONF_STRUCT)
+
+#define CONF_HOLD_one(block) struct conf_##block block;
+#define CONF_HOLD_many(block)                                                                      \
+	struct conf_##block *block; /* array */                                                    \
+	size_t block##_count;
+#define CONF_HOLD(kind, block) CONF_HOLD_##kind(block)
+struct conf {
+	CONF_main(CONF_MEMBER)
+	CONF_BLOCKS(CONF_HOLD)
+};
+
+/*
+ * Reads and checks a file with its includes. NULL when anything is wrong; `errors` then holds one
+ * line per error (without it: "file:line:column: text\n"). Warnings go to the same buf after a success.
+ * conf_file also checks what needs the host: that files exist, modes of secrets, known accounts.
+ */
+struct conf *conf_read_file(const char *path, struct buf *errors);
+/* From memory; `name` stands for the file in errors. Includes are refused. For daemons and fuzzing. */
+struct conf *conf_read_text(struct view text, const char *name, struct buf *errors);
+void conf_free(struct conf **c);
+/*
+ * The whole configuration as text that conf_read_text() reads back to an equal value: includes
+ * expanded, defaults filled in when `all`, paths absolute.
+ */
+void conf_print(const struct conf *c, bool all, struct buf *out);
+/* The commented sample file and the directive part of the manual page (mdoc), from the schema. */
+void conf_print_sample(struct buf *out);
+void conf_print_man(struct buf *out);
+/* Value of "retry.a" or "listen submission.tls" as text; false when there is no such name. */
+bool conf_value(const struct conf *c, const char *name, struct buf *out);
+
+/* Literals that also commands take. false with nothing changed when malformed. */
+bool conf_parse_duration(struct view v, uint64_t *seconds);
+bool conf_parse_size(struct view v, uint64_t *bytes);
+bool conf_parse_cidr(struct view v, struct cidr *out);
+bool conf_parse_hostport(struct view v, struct hostport *out); /* out->text is owned */
+bool conf_parse_relay(struct view v, struct relay *out);       /* out->host is owned */
+bool cidr_match(const struct cidr *c, const struct sockaddr *sa);
+bool cidrs_match(const struct conf_cidrs *list, const struct sockaddr *sa);
+
+#endif

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The configuration language, declared once: structs, parser, checks, defaults, `mtactl config show`,
+ * the sample file and the manual page are expanded from these lists (lib/conf.h).
+ *
+ * D(kind, field, "directive", "default", min, max, "documentation").
+ * Kinds: flag yes|no | number | size bytes, suffix K M G | duration seconds, suffix s m h d | text |
+ * path (relative ones are below the folder of the main file) | list of words | hostport "host:port",
+ * "[v6]:port" | hostports a list of them | relay "domain[:port]" (MX look-up), "[host][:port]" (none)
+ * | cidrs | auth | choice_<name> one of CONF_CHOICE_<name>.
+ * min and max: of the number, or the length of a text or list. An empty default means "not set".
+ */
+#ifndef EKIDEN_CONF_SCHEMA_H
+#define EKIDEN_CONF_SCHEMA_H
+
+#define CONF_CHOICE_tls(X) X(none, "none") X(starttls, "starttls") X(implicit, "implicit")
+#define CONF_CHOICE_policy(X)                                                                      \
+	X(none, "none") X(may, "may") X(encrypt, "encrypt") X(verify, "verify")
+#define CONF_CHOICE_received(X)                                                                    \
+	X(abbreviated, "abbreviated") X(full, "full") X(none, "none") X(strip, "strip")
+#define CONF_CHOICE_method(X)                                                                      \
+	X(exponential, "exponential") X(linear, "linear") X(steps, "steps")
+#define CONF_CHOICE_level(X)                                                                       \
+	X(debug, "debug") X(info, "info") X(warning, "warning") X(error, "error")
+#define CONF_CHOICES(C) C(tls) C(policy) C(received) C(method) C(level)
+
+#define CONF_main(D)                                                                               \
+	D(text, hostname, "hostname", "", 0, 253,                                                  \
+	    "Name of this host in greetings, EHLO, Received and reports. Default: the system's.")  \
+	D(text, postmaster, "postmaster", "", 0, 320,                                              \
+	    "Address shown in reports. Default: postmaster@ the host name.")                       \
+	D(path, state_dir, "state-dir", "/var/lib/ekiden", 1, 1024,                                \
+	    "Databases: one folder per daemon that owns one.")                                     \
+	D(path, spool_dir, "spool-dir", "/var/spool/ekiden", 1, 1024,                              \
+	    "The queue: segments and their index. On a journaled local file system.")              \
+	D(path, run_dir, "run-dir", "/run/ekiden", 1, 90,                                          \
+	    "Control socket, process id file, and the empty folder that daemons are chrooted to.") \
+	D(number, uid_base, "uid-base", "0", 0, 2000000000,                                        \
+	    "When started as root: daemons run as uid and gid uid-base + 1 … + 7. 0: the accounts " \
+	    "ekiden-smtpd, ekiden-authd, … must exist.")                                           \
+	D(number, smtpd_processes, "smtpd-processes", "0", 0, 256,                                 \
+	    "SMTP server processes; 0: one per core.")                                             \
+	D(number, smtp_processes, "smtp-processes", "0", 0, 256,                                   \
+	    "SMTP client processes; 0: one per core.")                                             \
+	D(choice_received, received, "received", "abbreviated", 0, 0,                              \
+	    "Received field on accepted mail: abbreviated hides the client's address.")            \
+	D(relay, relayhost, "relayhost", "", 0, 300,                                               \
+	    "Send all mail that no transport entry routes to this host. [host] means no MX look-up.") \
+	D(text, relay_user, "relay-user", "", 0, 255, "User name for AUTH to relayhost.")          \
+	D(path, relay_secret, "relay-secret", "", 0, 1024,                                         \
+	    "File with the secret for relay-user; readable by root only.")                         \
+	D(text, transport, "transport", "", 0, 1024,                                               \
+	    "Routes by recipient domain: btree:FILE (made by `mtactl map build`) or text:FILE.")   \
+	D(list, local_domains, "local-domains", "", 0, 4096,                                       \
+	    "Names that this host also goes by: an MX record that points to them is a loop.")
+
+#define CONF_listen(D)                                                                             \
+	D(hostports, address, "address", "", 1, 64, "Addresses and ports to listen on.")           \
+	D(choice_tls, tls, "tls", "starttls", 0, 0,                                                \
+	    "starttls: nothing but EHLO, STARTTLS, NOOP, QUIT before it unless auth is optional. " \
+	    "none: only on loopback or for trusted networks.")                                     \
+	D(auth, auth, "auth", "required", 0, 0,                                                    \
+	    "required | optional | networks CIDR… tenant NAME [and key].")                         \
+	D(text, certificate, "certificate", "default", 1, 64, "Name of a certificate block.")      \
+	D(flag, legacy_tls, "legacy-tls", "no", 0, 0, "Also TLS 1.0 and 1.1.")                     \
+	D(flag, reverse_lookup, "reverse-lookup", "yes", 0, 0,                                     \
+	    "Look up the client's name (forward-confirmed) for the log.")
+
+#define CONF_certificate(D)                                                                        \
+	D(path, chain, "chain", "", 1, 1024, "PEM file: the certificate, then its issuers.")       \
+	D(path, key, "key", "", 1, 1024, "PEM file: the private key; not readable by others.")
+
+#define CONF_limits(D)                                                                             \
+	D(size, message_size, "message-size", "10M", 1024, 1073741824,                             \
+	    "Largest message, headers and encoding included.")                                     \
+	D(size, inline_size, "inline-size", "1M", 4096, 16777216,                                  \
+	    "Larger messages are spooled in a file of their own.")                                 \
+	D(number, line_length, "line-length", "1000", 80, 65536,                                   \
+	    "Longest text line in a message, with its CRLF.")                                      \
+	D(number, messages_per_connection, "messages-per-connection", "100", 1, 1000000,           \
+	    "Then 421.")                                                                           \
+	D(number, recipients_per_message, "recipients-per-message", "1000", 100, 100000,           \
+	    "Then 452.")                                                                           \
+	D(number, sessions, "sessions", "10000", 1, 1000000, "Per smtpd process; then 421.")       \
+	D(number, errors, "errors", "20", 1, 10000, "Refused commands in a session; then 421.")    \
+	D(number, idle_commands, "idle-commands", "1000", 10, 1000000,                             \
+	    "NOOP, RSET, VRFY, HELP, EHLO in a session; then 421.")                                \
+	D(number, hops, "hops", "100", 1, 1000, "Received fields; then 554 5.4.6.")                \
+	D(size, header_size, "header-size", "1M", 4096, 16777216, "The whole header; then 552.")   \
+	D(duration, command_timeout, "command-timeout", "5m", 1, 3600,                             \
+	    "From one command to the end of the next.")                                            \
+	D(duration, data_timeout, "data-timeout", "10m", 1, 86400,                                 \
+	    "For the whole content of a message of up to 1 MiB; larger ones get more in proportion.") \
+	D(duration, tls_timeout, "tls-timeout", "30s", 1, 600, "For the whole handshake.")         \
+	D(duration, auth_delay, "auth-delay", "1s", 0, 60, "Before a failed AUTH is answered.")
+
+#define CONF_retry(D)                                                                              \
+	D(choice_method, method, "method", "exponential", 0, 0,                                    \
+	    "Wait after failure n: exponential a*n+b, linear a, steps the n-th of `steps`.")       \
+	D(number, a, "a", "480", 0, 31536000, "Seconds.")                                          \
+	D(signed, b, "b", "-240", -31536000, 31536000, "Seconds; exponential only.")               \
+	D(list, steps, "steps", "", 0, 1000, "Durations, the last one repeated.")                  \
+	D(duration, period, "period", "86400", 60, 31536000,                                       \
+	    "A message whose next attempt would be later than this after it came is returned.")    \
+	D(number, attempts, "attempts", "0", 0, 100000, "Cap by count; 0: none.")
+
+#define CONF_delivery(D)                                                                           \
+	D(number, connections, "connections", "20", 1, 500, "To one destination at a time.")       \
+	D(number, connections_total, "connections-total", "5000", 1, 100000, "To all.")            \
+	D(number, messages_per_connection, "messages-per-connection", "1000", 1, 1000000,          \
+	    "Then a new connection.")                                                              \
+	D(number, recipients_per_message, "recipients-per-message", "100", 1, 1000,                \
+	    "Recipients of one message sent in one transaction.")                                  \
+	D(duration, idle, "idle", "5s", 1, 600, "A connection without work is kept this long.")    \
+	D(choice_policy, tls, "tls", "may", 0, 0,                                                  \
+	    "may: STARTTLS when offered, plain otherwise. encrypt: never plain. verify: also chain " \
+	    "and name.")                                                                           \
+	D(path, trust, "trust", "/etc/ssl/certs/ca-certificates.crt", 0, 1024,                     \
+	    "CA certificates for tls verify.")                                                     \
+	D(number, port, "port", "25", 1, 65535, "Of hosts found by MX.")                           \
+	D(duration, connect_timeout, "connect-timeout", "30s", 1, 3600, "Per address.")            \
+	D(duration, reply_timeout, "reply-timeout", "5m", 1, 3600, "Greeting, EHLO, MAIL, RCPT.")  \
+	D(duration, end_of_data_timeout, "end-of-data-timeout", "10m", 1, 7200, "After the dot.")  \
+	D(duration, session_timeout, "session-timeout", "30m", 1, 86400,                           \
+	    "For one message on a connection, whatever the peer does.")                            \
+	D(number, active, "active", "100000", 100, 10000000,                                       \
+	    "Recipients in memory at a time; the rest waits on disk.")                             \
+	D(cidrs, deny, "deny", "", 0, 1000, "Addresses never connected to.")
+
+#define CONF_resolver(D)                                                                           \
+	D(hostports, server, "server", "", 0, 16,                                                  \
+	    "Forward to these name servers. Default: those of /etc/resolv.conf.")                  \
+	D(flag, dnssec, "dnssec", "yes", 0, 0, "Validate.")                                        \
+	D(path, root_key, "root-key", "/usr/share/dns/root.key", 0, 1024, "DNSSEC root anchor.")   \
+	D(size, cache, "cache", "64M", 1048576, 17179869184, "Memory for answers.")                \
+	D(duration, timeout, "timeout", "30s", 1, 600, "For one look-up with all its parts.")
+
+#define CONF_spool(D)                                                                              \
+	D(size, segment_size, "segment-size", "64M", 8388608, 4294967296, "Of one spool segment.") \
+	D(number, spare_segments, "spare-segments", "2", 0, 1024, "Kept ready, pre-written.")      \
+	D(number, compact_percent, "compact-percent", "25", 0, 90,                                 \
+	    "A full segment with less live content than this is rewritten.")
+
+#define CONF_log(D)                                                                                \
+	D(text, tag, "tag", "ekiden", 1, 32, "First part of the service name in log lines.")       \
+	D(path, file, "file", "", 0, 1024, "Append to this file. Default: syslog.")                \
+	D(path, events, "events", "", 0, 1024, "Append events here, one JSON object a line.")      \
+	D(choice_level, level, "level", "info", 0, 0, "Least severe level written.")
+
+/* B(kind, block): one (a single block, optional) or many (named, repeatable). */
+#define CONF_BLOCKS(B)                                                                             \
+	B(many, listen) B(many, certificate) B(one, limits) B(one, retry) B(one, delivery)         \
+	B(one, resolver) B(one, spool) B(one, log)
+
+#endif

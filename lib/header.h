@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * RFC 5322 header fields. The scanner takes the content of a message as it streams, in pieces of any
+ * size, with bounded memory; it checks framing (RFC 5321, 2.3.8: CRLF only; bare CR, bare LF and NUL
+ * are refused without exemption), line and header limits, counts hops and collects what smtpd asks for.
+ */
+#ifndef EKIDEN_HEADER_H
+#define EKIDEN_HEADER_H
+
+#include "lib/addr.h"
+
+/* One field while the header streams: name without colon; value raw with folds, without last CRLF. */
+typedef void header_field_fn(void *ctx, struct view name, struct view value);
+
+enum header_mask { HEADER_FROM = 1, HEADER_DATE = 2, HEADER_MESSAGE_ID = 4, HEADER_DKIM = 8 };
+
+struct header_scan {
+	size_t line_max;	/* with CRLF */
+	size_t header_max;	/* whole header */
+	header_field_fn *field; /* may be NULL */
+	void *ctx;
+	/* results */
+	uint64_t size;		/* content bytes taken, without dot stuffing and final dot */
+	uint32_t hops;		/* Received fields */
+	unsigned seen;		/* HEADER_* */
+	bool dots, eight_bit, eight_bit_header; /* see SEGMENT_* */
+	bool header_done;
+	/* state, private */
+	struct buf line;	/* a header field under way */
+	size_t header_size, line_len;
+	uint8_t state;
+	bool in_header;
+};
+
+void header_scan_init(struct header_scan *h, size_t line_max, size_t header_max);
+void header_scan_free(struct header_scan *h);
+
+enum scan_result { SCAN_MORE, SCAN_END, SCAN_ERROR };
+/*
+ * Takes DATA bytes from the front of *in (all of it, or up to and with the final CRLF.CRLF: SCAN_END,
+ * the rest stays in *in) and appends the content, dots unstuffed, to out. After the first error the
+ * scanner goes on to look for the end of the data and keeps the error in *e; out then takes nothing
+ * more. SCAN_END is also the result then: test e->class.
+ */
+enum scan_result header_scan_data(struct header_scan *h, struct view *in, struct buf *out,
+    struct err *e);
+
+/*
+ * The value of a From field (RFC 5322, 3.4 mailbox-list, comments and folds allowed): every address in
+ * it is valid. count: how many mailboxes. The first is copied to `first` (local@domain). A22.
+ */
+bool header_from_valid(struct view value, unsigned *count, struct buf *first);
+/* Message-ID's value without folds and blanks around it, at most 998 bytes. */
+struct view header_msgid(struct view value);
+/* "Sun, 22 Nov 2026 12:00:00 +0900 (JST)" without the comment. out takes 40 bytes. */
+const char *header_date(uint64_t wall_us, char out[static 40]);
+
+#endif

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: ISC */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/io.h"
+
+enum { READ_CHUNK = 16384 };
+
+static void on_ready(struct loop_fd *lf, unsigned events);
+static void read_run(struct loop_task *t);
+static void flush_run(struct loop_task *t);
+
+static void
+io_setup(struct io *io, struct loop *l, int fd, const struct io_ops *ops, size_t in_max,
+    size_t out_max)
+{
+	*io = (struct io){ .ops = ops, .loop = l, .lf = { .fd = fd, .ready = on_ready } };
+	buf_init(&io->in, in_max);
+	buf_init(&io->out, out_max);
+	io->read_task.run = read_run;
+	io->flush_task.run = flush_run;
+	io->writable = true;
+}
+
+int
+io_open(struct io *io, struct loop *l, int fd, const struct io_ops *ops, size_t in_max,
+    size_t out_max)
+{
+	io_setup(io, l, fd, ops, in_max, out_max);
+	return loop_add(l, &io->lf);
+}
+
+int
+io_connect(struct io *io, struct loop *l, const struct io_ops *ops, const struct sockaddr *to,
+    socklen_t to_len, const struct sockaddr *local, socklen_t local_len, size_t in_max,
+    size_t out_max, struct err *e)
+{
+	int fd = socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return err_errno(e, "socket");
+	if (local && bind(fd, local, local_len) < 0) {
+		err_errno(e, "bind to the source address");
+		close(fd);
+		return -1;
+	}
+	if (connect(fd, to, to_len) < 0 && errno != EINPROGRESS) {
+		err_errno(e, "connect");
+		close(fd);
+		return -1;
+	}
+	io_setup(io, l, fd, ops, in_max, out_max);
+	io->connecting = true;
+	io->writable = false;
+	if (loop_add(l, &io->lf) < 0) {
+		err_errno(e, "epoll");
+		io->dead = true;
+		close(fd);
+		return -1;
+	}
+	return 0;
+}
+
+static void
+fail(struct io *io, const struct err *e)
+{
+	io->ops->closed(io, e);
+}
+
+static void
+connect_ready(struct io *io)
+{
+	int soerr = 0;
+	socklen_t len = sizeof(soerr);
+	struct err e;
+
+	if (getsockopt(io->lf.fd, SOL_SOCKET, SO_ERROR, &soerr, &len) < 0)
+		soerr = errno;
+	io->connecting = false;
+	io->writable = true;
+	if (soerr) {
+		errno = soerr;
+		err_set(&e, ERR_TEMP, ESC(4, 4, 1), "%s", strerror(soerr));
+	}
+	io->ops->connected(io, soerr ? &e : NULL);
+}
+
+static void
+handshake(struct io *io)
+{
+	struct err e;
+
+	io->want_write = false;
+	switch (tls_handshake(io->tls, &e)) {
+	case TLS_DONE:
+		io->handshaking = false;
+		io->ops->secured(io, NULL);
+		if (!io->dead)
+			io_resume(io);
+		break;
+	case TLS_WANT_WRITE:
+		io->want_write = true;
+		break;
+	case TLS_WANT_READ:
+	case TLS_WANT_ASYNC:
+		break;
+	case TLS_CLOSED:
+		err_set(&e, ERR_TEMP, ESC(4, 7, 5), "connection closed during the TLS handshake");
+		/* fall through */
+	default:
+		io->handshaking = false;
+		io->ops->secured(io, &e);
+		break;
+	}
+}
+
+/* One read into `in`: bytes, 0 at end of stream, -1 nothing now, -2 failed. */
+static int
+read_some(struct io *io, char *room, size_t want, struct err *e)
+{
+	if (io->tls) {
+		ptrdiff_t n = tls_read(io->tls, room, want, e);
+		if (n > 0) {
+			/* A record may leave more inside the TLS layer: the edge stays set. */
+			return (int)n;
+		}
+		io->readable = false;
+		if (n == TLS_WANT_READ || n == TLS_WANT_WRITE || n == TLS_WANT_ASYNC)
+			return -1;
+		return n == TLS_CLOSED ? 0 : -2;
+	}
+	ssize_t n;
+	do
+		n = recv(io->lf.fd, room, want, 0);
+	while (n < 0 && errno == EINTR);
+	if (n < 0) {
+		io->readable = false;
+		if (errno == EAGAIN || errno == EWOULDBLOCK)
+			return -1;
+		err_set(e, ERR_TEMP, ESC(4, 4, 2), "%s", strerror(errno));
+		return -2;
+	}
+	return (int)n;
+}
+
+static void
+deliver(struct io *io)
+{
+	io->ops->input(io);
+	if (!io->dead && buf_len(&io->in) == 0 && io->in.cap)
+		buf_free(&io->in);
+}
+
+static void
+read_run(struct loop_task *t)
+{
+	struct io *io = CONTAINER(t, struct io, read_task);
+	struct err e = { 0 };
+
+	if (io->dead || io->paused || io->finishing || io->handshaking || io->connecting)
+		return;
+	if (!io->readable || io->eof) {
+		if (buf_len(&io->in) || io->eof)
+			deliver(io);
+		if (!io->dead && !io->paused && io->eof)
+			fail(io, NULL);
+		return;
+	}
+	size_t space = io->in.max - buf_len(&io->in);
+	if (space == 0) {
+		/* Full: the owner consumes, or decides that this is an error. */
+		deliver(io);
+		if (!io->dead && buf_len(&io->in) < io->in.max)
+			loop_post(io->loop, LOOP_WORK, &io->read_task);
+		return;
+	}
+	size_t want = space < READ_CHUNK ? space : READ_CHUNK;
+	int n = read_some(io, buf_reserve(&io->in, want), want, &e);
+	if (n > 0) {
+		buf_commit(&io->in, (size_t)n);
+		if (!io->tls && (size_t)n < want)
+			io->readable = false; /* drained: the next edge tells of more */
+	} else if (n == 0) {
+		io->eof = true;
+	} else if (n == -2) {
+		fail(io, &e);
+		return;
+	}
+	if (n >= 0 || buf_len(&io->in))
+		deliver(io);
+	else if (io->in.cap)
+		buf_free(&io->in);
+	if (io->dead || io->paused)
+		return;
+	if (io->eof)
+		fail(io, NULL);
+	else if (io->readable)
+		loop_post(io->loop, LOOP_WORK, &io->read_task);
+}
+
+static void
+on_ready(struct loop_fd *lf, unsigned events)
+{
+	struct io *io = CONTAINER(lf, struct io, lf);
+
+	if (io->connecting) {
+		if (events & (LOOP_WRITE | LOOP_HUP))
+			connect_ready(io);
+		if (io->dead)
+			return;
+	}
+	if (events & LOOP_WRITE)
+		io->writable = true;
+	if (events & (LOOP_READ | LOOP_HUP))
+		io->readable = true;
+	if (io->handshaking) {
+		handshake(io);
+		return;
+	}
+	if (io->blocked && io->writable)
+		loop_post(io->loop, LOOP_FLUSH, &io->flush_task);
+	if (io->readable && !io->paused && !io->finishing)
+		loop_post(io->loop, LOOP_WORK, &io->read_task);
+}
+
+struct buf *
+io_out(struct io *io)
+{
+	if (!io->dead)
+		loop_post(io->loop, LOOP_FLUSH, &io->flush_task);
+	return &io->out;
+}
+
+/* Bytes written, 0 when the peer takes no more now, -1 failed. */
+static ptrdiff_t
+write_some(struct io *io, struct view v, struct err *e)
+{
+	if (io->tls) {
+		ptrdiff_t n = tls_write(io->tls, v.p, v.n, e);
+		if (n == TLS_WANT_READ || n == TLS_WANT_WRITE || n == TLS_WANT_ASYNC)
+			return 0;
+		return n > 0 ? n : -1;
+	}
+	ssize_t n;
+	do
+		n = send(io->lf.fd, v.p, v.n, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+		return 0;
+	if (n < 0)
+		err_set(e, ERR_TEMP, ESC(4, 4, 2), "%s", strerror(errno));
+	return n;
+}
+
+static void
+flush_run(struct loop_task *t)
+{
+	struct io *io = CONTAINER(t, struct io, flush_task);
+	struct err e = { .class = ERR_TEMP, .esc = ESC(4, 4, 2), .text = "write failed" };
+
+	if (io->dead || io->connecting)
+		return;
+	if (io->out.bad) {
+		err_set(&e, ERR_PEER, ESC(4, 4, 2), "the peer does not read our output");
+		fail(io, &e);
+		return;
+	}
+	while (buf_len(&io->out) && !io->handshaking) {
+		ptrdiff_t n = write_some(io, buf_view(&io->out), &e);
+		if (n < 0) {
+			fail(io, &e);
+			return;
+		}
+		if (n == 0) {
+			io->writable = false;
+			io->blocked = true;
+			return;
+		}
+		buf_consume(&io->out, (size_t)n);
+	}
+	if (buf_len(&io->out))
+		return;
+	buf_free(&io->out);
+	if (io->finishing) {
+		if (io->tls)
+			tls_bye(io->tls);
+		fail(io, NULL);
+	} else if (io->blocked) {
+		io->blocked = false;
+		if (io->ops->drained)
+			io->ops->drained(io);
+	}
+}
+
+void
+io_pause(struct io *io)
+{
+	io->paused = true;
+}
+
+void
+io_resume(struct io *io)
+{
+	io->paused = false;
+	if (!io->dead)
+		loop_post(io->loop, LOOP_WORK, &io->read_task);
+}
+
+void
+io_tls(struct io *io, struct tls *t)
+{
+	if (buf_len(&io->out))
+		flush_run(&io->flush_task);
+	io->tls = t;
+	if (io->dead)
+		return;
+	io->handshaking = true;
+	io->readable = true;
+	handshake(io);
+}
+
+void
+io_tls_wake(void *arg)
+{
+	struct io *io = arg;
+
+	if (!io->dead && io->handshaking)
+		handshake(io);
+}
+
+void
+io_finish(struct io *io)
+{
+	if (io->dead)
+		return;
+	io->finishing = true;
+	loop_post(io->loop, LOOP_FLUSH, &io->flush_task);
+}
+
+void
+io_close(struct io *io)
+{
+	if (io->dead)
+		return;
+	io->dead = true;
+	int fd = io->lf.fd;
+	loop_unpost(io->loop, &io->read_task);
+	loop_unpost(io->loop, &io->flush_task);
+	loop_del(io->loop, &io->lf);
+	tls_free(&io->tls);
+	if (fd >= 0)
+		close(fd);
+	buf_free(&io->in);
+	buf_free(&io->out);
+}

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Every message between two processes of the suite, declared once.
+ *
+ * M(number, name) lists a channel's messages in one direction; F(kind, field, limit) their fields.
+ * Structs, encoder, decoder, names, trace printer, schema digest and fuzz target are expanded from
+ * these lists (lib/ipc.h). Numbers are never reused: two equal ones do not compile.
+ *
+ * Kinds: u8 u16 u32 u64 flag (bool) | blob any bytes | text no control bytes (0x00-0x1f, 0x7f) |
+ * addr a text that is empty or has no blank outside quotes and an '@' or no domain | domain letters,
+ * digits, ".-_:[]" or 8-bit. The limit is in bytes. A message with (fd) carries one descriptor.
+ */
+#ifndef EKIDEN_IPC_SCHEMA_H
+#define EKIDEN_IPC_SCHEMA_H
+
+/* Limits that more than one message shares. */
+#define IPC_ADDR_MAX 324   /* local part 64, domain 255, '@', quotes */
+#define IPC_NAME_MAX 64	   /* tenant, key user name */
+#define IPC_TEXT_MAX 1024  /* a reply or error text */
+#define IPC_BULK_MAX 60000 /* what still fits into one frame with its neighbours */
+
+/* Both directions of every channel: the first frame. */
+#define IPC_HELLO(M) M(0x0001, hello)
+#define IPC_FIELDS_hello(F) F(u64, digest, 0)
+
+/* master -> every daemon. All that precedes the first `apply` is read before the sandbox closes. */
+#define IPC_MASTER_TO_DAEMON(M)                                                                    \
+	M(0x0101, setup)                                                                           \
+	M(0x0102, config)   /* (fd) sealed memfd: the checked configuration, includes expanded */  \
+	M(0x0103, peer)	    /* (fd) a channel to another daemon; replaces the former one */        \
+	M(0x0104, listener) /* (fd) smtpd */                                                       \
+	M(0x0105, log)	    /* (fd) */                                                             \
+	M(0x0106, key)	    /* signd: a private key */                                             \
+	M(0x0107, cert)	    /* smtpd: a certificate chain, by the number of its key */             \
+	M(0x0108, ticket_key)                                                                      \
+	M(0x0109, secret) /* smtp: credentials for a smarthost */                                  \
+	M(0x010a, trust)  /* (fd) smtp: CA bundle */                                               \
+	M(0x010b, apply)  /* all of this generation was sent: use it */                            \
+	M(0x010c, admin)  /* (fd) a control connection, peer credentials checked */                \
+	M(0x010d, drain)  /* take nothing new, finish, exit 0 */                                   \
+	M(0x010e, peer_gone)                                                                       \
+	M(0x010f, anchor) /* (fd) dnsd: DNSSEC root key file */
+#define IPC_FIELDS_setup(F)                                                                        \
+	F(u8, role, 0) F(u32, instance, 0) F(u32, instances, 0) F(u32, uid, 0) F(u32, gid, 0)      \
+	F(flag, confine, 0) /* chroot and setresuid; seccomp is always on */                       \
+	F(text, dir, 4096)  /* chroot, or working directory */                                     \
+	F(flag, foreground, 0)
+#define IPC_FIELDS_config(F) F(u32, serial, 0)
+#define IPC_FIELDS_peer(F) F(u8, role, 0) F(u32, instance, 0)
+#define IPC_FIELDS_peer_gone(F) F(u8, role, 0) F(u32, instance, 0)
+#define IPC_FIELDS_listener(F) F(u32, listener, 0) F(text, address, 128)
+#define IPC_FIELDS_log(F) F(u8, kind, 0) /* enum log_kind */
+#define IPC_FIELDS_key(F) F(u32, key, 0) F(blob, pem, IPC_BULK_MAX)
+#define IPC_FIELDS_cert(F) F(u32, key, 0) F(text, name, 255) F(blob, chain, IPC_BULK_MAX)
+#define IPC_FIELDS_ticket_key(F) F(u32, listener, 0) F(blob, key, 80)
+#define IPC_FIELDS_secret(F) F(text, name, 255) F(text, user, 255) F(blob, secret, 1024)
+#define IPC_FIELDS_trust(F) F(u32, serial, 0)
+#define IPC_FIELDS_anchor(F) F(u32, serial, 0)
+#define IPC_FIELDS_apply(F) F(u32, serial, 0)
+#define IPC_FIELDS_admin(F) F(u32, uid, 0) F(u32, pid, 0)
+#define IPC_FIELDS_drain(F) F(u32, deadline_s, 0)
+
+#define IPC_DAEMON_TO_MASTER(M)                                                                    \
+	M(0x0201, ready)   /* serves with configuration `serial` */                                \
+	M(0x0202, refused) /* configuration `serial` cannot be applied; the old one stays */
+#define IPC_FIELDS_ready(F) F(u32, serial, 0)
+#define IPC_FIELDS_refused(F) F(u32, serial, 0) F(text, why, IPC_TEXT_MAX)
+
+#define IPC_SMTPD_TO_AUTHD(M)                                                                      \
+	M(0x0301, auth)	      /* is this user and secret good? */                                  \
+	M(0x0302, mail_check) /* may this identity use this envelope sender? */
+#define IPC_FIELDS_auth(F)                                                                         \
+	F(u64, req, 0) F(text, client, 64) F(text, method, 16) F(blob, user, 1024)                 \
+	F(blob, secret, 12288)
+#define IPC_FIELDS_mail_check(F)                                                                   \
+	F(u64, req, 0) F(text, client, 64) F(text, tenant, IPC_NAME_MAX)                           \
+	F(text, user, IPC_NAME_MAX) /* empty: identified by network */                             \
+	F(addr, sender, IPC_ADDR_MAX) F(u64, size, 0)
+
+#define IPC_AUTHD_TO_SMTPD(M) M(0x0401, auth_result) M(0x0402, mail_result)
+#define IPC_FIELDS_auth_result(F)                                                                  \
+	F(u64, req, 0) F(u16, code, 0) /* 235, 535, 454 */ F(u32, esc, 0) F(text, text, 255)       \
+	F(text, tenant, IPC_NAME_MAX) F(text, user, IPC_NAME_MAX) F(text, why, 255) /* log only */
+#define IPC_FIELDS_mail_result(F)                                                                  \
+	F(u64, req, 0) F(u16, code, 0) F(u32, esc, 0) F(text, text, 255) F(text, why, 255)
+
+/* Processes that append to the spool (smtpd, bounce) -> qmgr. */
+#define IPC_WRITER_TO_QMGR(M)                                                                      \
+	M(0x0501, segment_want)	   /* up to `count` segments, now or when there is space */        \
+	M(0x0502, segment_release) /* this writer will not write to it again */                    \
+	M(0x0503, stored)	   /* a synced record; head: record header + envelope, or empty */ \
+	M(0x0504, big_want)	   /* a file for a message over the inline limit */                \
+	M(0x0505, big_drop)
+#define IPC_FIELDS_segment_want(F) F(u32, count, 0)
+#define IPC_FIELDS_segment_release(F) F(u64, gen, 0) F(u64, end, 0) F(flag, failed, 0)
+#define IPC_FIELDS_stored(F)                                                                       \
+	F(u64, gen, 0) F(u64, offset, 0) F(u64, end, 0) F(blob, head, IPC_BULK_MAX)
+#define IPC_FIELDS_big_want(F) F(u64, req, 0)
+#define IPC_FIELDS_big_drop(F) F(u64, big, 0)
+
+#define IPC_QMGR_TO_WRITER(M)                                                                      \
+	M(0x0601, segment) /* (fd) read-write, locked for this writer */                           \
+	M(0x0602, no_space)                                                                        \
+	M(0x0603, big) /* (fd) unless big == 0: no space */
+#define IPC_FIELDS_segment(F) F(u64, gen, 0) F(u64, start, 0) F(u64, size, 0)
+#define IPC_FIELDS_no_space(F) F(u32, count, 0)
+#define IPC_FIELDS_big(F) F(u64, req, 0) F(u64, big, 0)
+
+#define IPC_QMGR_TO_SMTP(M)                                                                        \
+	M(0x0701, conn_open)                                                                       \
+	M(0x0702, content)	/* (fd) read-only: a segment or a big file, by number */           \
+	M(0x0703, content_drop) /* not needed any more */                                          \
+	M(0x0704, deliver)                                                                         \
+	M(0x0705, conn_close) /* when the jobs it has are done */
+#define IPC_FIELDS_conn_open(F)                                                                    \
+	F(u64, conn, 0) F(text, nexthop, 255) F(flag, mx, 0) F(u16, port, 0)                       \
+	F(u8, tls, 0) /* enum tls_policy */ F(text, source, 64) F(text, helo, 255)                 \
+	F(text, auth, 255) /* name of the secret, empty: none */ F(u32, idle_s, 0)
+#define IPC_FIELDS_content(F) F(u64, content, 0)
+#define IPC_FIELDS_content_drop(F) F(u64, content, 0)
+#define IPC_FIELDS_conn_close(F) F(u64, conn, 0)
+#define IPC_FIELDS_deliver(F)                                                                      \
+	F(u64, conn, 0) F(u64, job, 0) F(u64, qid, 0)                                              \
+	F(u64, content, 0)     /* what to read */                                                  \
+	F(u64, offset, 0)      /* of the headers to put in front */                                \
+	F(u32, front_len, 0)   /* their length; the content follows them */                        \
+	F(u64, big, 0)	       /* content number of the big file, 0: inline */                     \
+	F(u64, content_len, 0) F(u32, crc, 0) /* CRC32C of front and content */                    \
+	F(u32, flags, 0)       /* SEGMENT_* */                                                     \
+	F(u64, arrival_us, 0) F(u64, received_us, 0) F(u64, active_us, 0) /* wall clock */         \
+	F(addr, sender, IPC_ADDR_MAX) F(text, tenant, IPC_NAME_MAX) F(text, user, IPC_NAME_MAX)    \
+	F(text, lane, 300) F(u32, attempt, 0) F(text, envid, 100) F(u8, ret, 0)                    \
+	F(blob, rcpts, 50000) /* job_rcpt records */
+
+#define IPC_SMTP_TO_QMGR(M)                                                                        \
+	M(0x0801, conn_ready)  /* greeted, secured, authenticated: jobs can flow */                \
+	M(0x0802, conn_closed) /* with the jobs that were not finished: none of them was tried */  \
+	M(0x0803, job_done)
+#define IPC_FIELDS_conn_ready(F) F(u64, conn, 0) F(text, relay, 330) F(u32, max_rcpts, 0)          \
+	F(u32, max_mails, 0)
+#define IPC_FIELDS_conn_closed(F)                                                                  \
+	F(u64, conn, 0) F(u8, why, 0) /* enum conn_why */ F(u16, code, 0) F(u32, esc, 0)           \
+	F(text, text, IPC_TEXT_MAX) F(text, relay, 330)
+#define IPC_FIELDS_job_done(F)                                                                     \
+	F(u64, conn, 0) F(u64, job, 0) F(text, relay, 330)                                         \
+	F(flag, more, 0) /* further job_done frames follow for this job */                         \
+	F(blob, results, IPC_BULK_MAX) /* job_result records */
+
+#define IPC_TO_DNSD(M) M(0x0901, mx_query) M(0x0902, ptr_query) M(0x0903, txt_query)
+#define IPC_FIELDS_mx_query(F)                                                                     \
+	F(u64, req, 0) F(domain, name, 255) F(flag, mx, 0) /* false: addresses of the name only */
+#define IPC_FIELDS_ptr_query(F) F(u64, req, 0) F(blob, ip, 16) /* 4 or 16 bytes */
+#define IPC_FIELDS_txt_query(F) F(u64, req, 0) F(domain, name, 255)
+
+#define IPC_FROM_DNSD(M) M(0x0a01, mx_answer) M(0x0a02, ptr_answer) M(0x0a03, txt_answer)
+#define IPC_FIELDS_mx_answer(F)                                                                    \
+	F(u64, req, 0) F(u8, status, 0) /* enum dns_status */ F(flag, secure, 0) F(u32, ttl_s, 0)  \
+	F(flag, implicit, 0) /* no MX record: the name itself stands in (RFC 5321, 5.1) */         \
+	F(text, text, IPC_TEXT_MAX) F(blob, hosts, IPC_BULK_MAX) /* mx_host records */
+#define IPC_FIELDS_ptr_answer(F)                                                                   \
+	F(u64, req, 0) F(u8, status, 0) F(domain, name, 255) /* forward-confirmed, or empty */
+#define IPC_FIELDS_txt_answer(F)                                                                   \
+	F(u64, req, 0) F(u8, status, 0) F(flag, secure, 0) F(u32, ttl_s, 0)                        \
+	F(text, text, IPC_TEXT_MAX) F(blob, strings, IPC_BULK_MAX) /* txt_string records */
+
+#define IPC_TO_SIGND(M) M(0x0b01, sign)
+#define IPC_FIELDS_sign(F)                                                                         \
+	F(u64, req, 0) F(u32, key, 0) F(u8, scheme, 0) F(blob, in, 1024)                           \
+	F(u64, pin, 0) /* tls_key_pin(); 0: whatever key has the number */
+#define IPC_FROM_SIGND(M) M(0x0c01, signature)
+#define IPC_FIELDS_signature(F) F(u64, req, 0) F(flag, ok, 0) F(blob, signature, 1024)
+
+#define IPC_QMGR_TO_BOUNCE(M)                                                                      \
+	M(0x0d01, report) /* (fd) content: the segment or the big file of the message */
+#define IPC_FIELDS_report(F)                                                                       \
+	F(u64, req, 0) F(u64, qid, 0) F(u8, kind, 0) /* enum report_kind */                        \
+	F(addr, sender, IPC_ADDR_MAX) F(text, tenant, IPC_NAME_MAX) F(text, user, IPC_NAME_MAX)    \
+	F(u64, arrival_us, 0) F(u64, expires_us, 0) F(text, envid, 100) F(u8, ret, 0)              \
+	F(u64, offset, 0) F(u64, content_len, 0) F(u32, flags, 0)                                  \
+	F(blob, rcpts, 50000) /* report_rcpt records */
+
+#define IPC_BOUNCE_TO_QMGR(M) M(0x0e01, report_done)
+#define IPC_FIELDS_report_done(F)                                                                  \
+	F(u64, req, 0) F(flag, ok, 0) F(u64, new_qid, 0) /* 0: none was due */ F(text, text, 255)
+
+/* mtactl -> master, then mtactl <-> the daemon that master handed the connection to. */
+#define IPC_CTL_CALLS(M) M(0x0f01, ctl_open) M(0x0f02, ctl_call) M(0x0f03, ctl_args)
+#define IPC_FIELDS_ctl_open(F) F(u8, role, 0)
+#define IPC_FIELDS_ctl_call(F) F(text, command, 64) F(flag, more, 0) F(blob, args, IPC_BULK_MAX)
+#define IPC_FIELDS_ctl_args(F) F(flag, more, 0) F(blob, args, IPC_BULK_MAX)
+#define IPC_CTL_REPLIES(M) M(0x1001, ctl_row) M(0x1002, ctl_end)
+#define IPC_FIELDS_ctl_row(F) F(blob, fields, IPC_BULK_MAX) /* ctl_field records */
+#define IPC_FIELDS_ctl_end(F) F(u8, status, 0) /* exit code */ F(text, text, IPC_TEXT_MAX)
+
+/* Records: parts of a message, repeated inside one of its blobs. */
+#define IPC_RECORDS(M)                                                                             \
+	M(0, job_rcpt) M(0, job_result) M(0, mx_host) M(0, txt_string) M(0, report_rcpt)           \
+	M(0, ctl_arg) M(0, ctl_field)
+#define IPC_FIELDS_job_rcpt(F)                                                                     \
+	F(u32, index, 0) F(addr, rcpt, IPC_ADDR_MAX) F(text, orcpt, 500) F(u8, notify, 0)
+#define IPC_FIELDS_job_result(F)                                                                   \
+	F(u32, index, 0) F(u8, status, 0) /* enum rcpt_status */ F(u8, stage, 0)                   \
+	F(u16, code, 0) F(u32, esc, 0) F(text, text, IPC_TEXT_MAX)                                 \
+	F(flag, remote, 0) /* the text is what the remote host said */
+#define IPC_FIELDS_mx_host(F)                                                                      \
+	F(u16, pref, 0) F(domain, name, 255) F(u8, status, 0) F(flag, secure, 0)                   \
+	F(blob, v4, 4 * 64) F(blob, v6, 16 * 64) /* addresses, concatenated */
+#define IPC_FIELDS_txt_string(F) F(blob, text, 4096)
+#define IPC_FIELDS_report_rcpt(F)                                                                  \
+	F(u32, index, 0) F(addr, rcpt, IPC_ADDR_MAX) F(text, orcpt, 500) F(u16, code, 0)           \
+	F(u32, esc, 0) F(text, text, IPC_TEXT_MAX) F(flag, remote, 0) F(text, relay, 330)          \
+	F(u64, last_attempt_us, 0)
+#define IPC_FIELDS_ctl_arg(F) F(text, name, 64) F(blob, value, 16384)
+#define IPC_FIELDS_ctl_field(F) F(text, name, 64) F(u8, type, 0) /* enum ctl_type */               \
+	F(blob, value, 32768)
+
+#define IPC_MESSAGES(M)                                                                            \
+	IPC_HELLO(M)                                                                               \
+	IPC_MASTER_TO_DAEMON(M)                                                                    \
+	IPC_DAEMON_TO_MASTER(M)                                                                    \
+	IPC_SMTPD_TO_AUTHD(M)                                                                      \
+	IPC_AUTHD_TO_SMTPD(M)                                                                      \
+	IPC_WRITER_TO_QMGR(M)                                                                      \
+	IPC_QMGR_TO_WRITER(M)                                                                      \
+	IPC_QMGR_TO_SMTP(M)                                                                        \
+	IPC_SMTP_TO_QMGR(M)                                                                        \
+	IPC_TO_DNSD(M)                                                                             \
+	IPC_FROM_DNSD(M)                                                                           \
+	IPC_TO_SIGND(M)                                                                            \
+	IPC_FROM_SIGND(M)                                                                          \
+	IPC_QMGR_TO_BOUNCE(M)                                                                      \
+	IPC_BOUNCE_TO_QMGR(M)                                                                      \
+	IPC_CTL_CALLS(M)                                                                           \
+	IPC_CTL_REPLIES(M)
+
+/* Values on the wire; numbers are never reused. */
+enum role {
+	ROLE_MASTER = 0,
+	ROLE_SMTPD = 1,
+	ROLE_AUTHD = 2,
+	ROLE_SIGND = 3,
+	ROLE_QMGR = 4,
+	ROLE_SMTP = 5,
+	ROLE_BOUNCE = 6,
+	ROLE_DNSD = 7,
+	ROLE_MTACTL = 8,
+	ROLES
+};
+
+enum log_kind { LOG_KIND_FILE = 0, LOG_KIND_SYSLOG = 1, LOG_KIND_EVENTS = 2 };
+enum sign_scheme { SIGN_RSA_RAW = 1, SIGN_ECDSA = 2 };
+enum tls_policy { TLS_POLICY_NONE = 0, TLS_POLICY_MAY = 1, TLS_POLICY_ENCRYPT = 2, TLS_POLICY_VERIFY = 3 };
+enum rcpt_status {
+	RCPT_SENT = 1,
+	RCPT_DEFERRED = 2,
+	RCPT_BOUNCED = 3,
+	RCPT_AGAIN = 4,	 /* not tried (a pooled connection died): costs no attempt */
+	RCPT_DAMAGED = 5 /* the content failed its checksum: hold the message */
+};
+enum conn_why {
+	CONN_IDLE = 0,	 /* closed by us or by the peer between messages */
+	CONN_FAILED = 1, /* could not be set up: the lane's next hop is in trouble (temporary) */
+	CONN_REFUSED = 2 /* can never work: null MX, no such domain, loop (permanent) */
+};
+enum smtp_stage {
+	STAGE_NONE, STAGE_DNS, STAGE_CONNECT, STAGE_GREETING, STAGE_EHLO, STAGE_TLS, STAGE_AUTH,
+	STAGE_MAIL, STAGE_RCPT, STAGE_DATA, STAGE_EOD, STAGE_RSET
+};
+enum dns_status {
+	DNS_OK = 0,
+	DNS_NXDOMAIN = 1, /* no such name: 5.1.2 */
+	DNS_NODATA = 2,	  /* the name has no MX and no address: 5.1.2 / 5.4.4 */
+	DNS_NULLMX = 3,	  /* RFC 7505: 5.1.10 */
+	DNS_TEMP = 4,	  /* SERVFAIL, timeout: 4.4.3 */
+	DNS_BOGUS = 5	  /* DNSSEC validation failed: treated as temporary */
+};
+enum report_kind { REPORT_FAILED = 1, REPORT_EXPIRED = 2, REPORT_DELAYED = 3 };
+enum ctl_type { CTL_TEXT = 0, CTL_NUMBER = 1, CTL_TIME = 2, CTL_BOOL = 3, CTL_LIST = 4 };
+/* DSN parameters (RFC 3461). */
+enum { NOTIFY_NEVER = 1, NOTIFY_SUCCESS = 2, NOTIFY_FAILURE = 4, NOTIFY_DELAY = 8 };
+enum { RET_NONE = 0, RET_HDRS = 1, RET_FULL = 2 };
+
+#endif
