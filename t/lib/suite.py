@@ -355,8 +355,8 @@ class SinkSession(socketserver.StreamRequestHandler):
 class Suite:
     """One instance: .mx, .submission, .smtps ports on 127.0.0.1, .mtactl(), .log()."""
 
-    def __init__(self, extra="", listeners=None, dns_port=53, start=True, name="inst", root=None,
-                 base=None):
+    def __init__(self, extra="", listeners=None, dns_port=53, start=True, name="inst", user=None):
+        self.user = user  # run as this uid: the ordinary user's mode
         self.dir = os.path.join(folder(), name)
         os.makedirs(self.dir, exist_ok=True)
         self.conf = os.path.join(self.dir, "ekiden.conf")
@@ -369,7 +369,7 @@ listen mx {{ address 127.0.0.1:{self.mx}; tls starttls; auth optional; reverse-l
 listen submission {{ address 127.0.0.1:{self.submission}; tls starttls; auth required; reverse-lookup no; }}
 listen smtps {{ address 127.0.0.1:{self.smtps}; tls implicit; auth required; reverse-lookup no; }}
 """
-        self.base = base or f"""
+        self.base = f"""
 hostname mta.test
 state-dir {self.dir}/state
 spool-dir {self.dir}/spool
@@ -395,8 +395,12 @@ log {{ file {self.logfile}; level debug; }}
 
     def start(self, seconds=20):
         self.stderr = open(os.path.join(self.dir, "stderr"), "a")
+        if self.user:
+            for path in [self.dir, self.conf] + list(make_certificate()):
+                os.chown(path, self.user, self.user)
         self.proc = Process([f"{BUILD}/master/ekiden", "-f", "-c", self.conf], stdout=self.stderr,
-                            stderr=self.stderr)
+                            stderr=self.stderr, user=self.user, group=self.user,
+                            extra_groups=[] if self.user else None)
         try:
             wait_for(lambda: self.proc.p.poll() is not None or
                      self.mtactl("status", check=False).returncode == 0, seconds, "the suite to start")
