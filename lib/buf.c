@@ -243,7 +243,7 @@ buf_reserve(struct buf *b, size_t n)
 		b->bad = true;
 		return NULL;
 	}
-	make_room(b, n);
+	make_room(b, n ? n : 1);
 	return b->p + b->end;
 }
 
@@ -271,9 +271,9 @@ buf_truncate(struct buf *b, size_t n)
 void
 buf_put(struct buf *b, const void *p, size_t n)
 {
-	char *room = buf_reserve(b, n);
+	char *room = n ? buf_reserve(b, n) : NULL;
 
-	if (room == NULL || n == 0)
+	if (room == NULL)
 		return;
 	memcpy(room, p, n);
 	buf_commit(b, n);

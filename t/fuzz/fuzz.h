@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A fuzz target is one file with fuzz_one(): built against libFuzzer (`make fuzz`), and against
+ * t/fuzz/replay.c, which feeds it the corpus as a TAP test. A broken property calls abort().
+ */
+#ifndef EKIDEN_FUZZ_H
+#define EKIDEN_FUZZ_H
+
+#include <stdlib.h>
+
+#include "lib/buf.h"
+
+void fuzz_one(struct view in);
+
+#define REQUIRE(x)                                                                                 \
+	do {                                                                                       \
+		if (!(x))                                                                          \
+			abort();                                                                   \
+	} while (0)
+
+#endif

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * DATA framing: the first byte chooses how the rest is split. However it is split, the scanner must see
+ * the same message, and what it accepts must hold no bare CR, bare LF or NUL (ATTACKS A1-A9).
+ */
+#include <string.h>
+
+#include "lib/header.h"
+#include "t/fuzz/fuzz.h"
+
+struct outcome {
+	enum scan_result result;
+	struct header_scan scan;
+	struct buf out;
+	size_t left;
+};
+
+static void
+count_field(void *ctx, struct view name, struct view value)
+{
+	(void)ctx;
+	REQUIRE(view_index(name, ':') < 0);
+	struct buf first = BUF_INIT(4096);
+	unsigned count;
+	(void)header_from_valid(value, &count, &first);
+	(void)header_msgid(value);
+	buf_free(&first);
+}
+
+static void
+scan(struct view in, size_t step, struct outcome *o)
+{
+	header_scan_init(&o->scan, 200, 4000);
+	o->scan.field = count_field;
+	buf_init(&o->out, 1 << 20);
+	o->result = SCAN_MORE;
+	while (in.n && o->result == SCAN_MORE) {
+		struct view piece = view_first(in, step);
+		size_t given = piece.n;
+		o->result = header_scan_data(&o->scan, &piece, &o->out);
+		in = view_skip(in, given - piece.n);
+	}
+	o->left = in.n;
+}
+
+static void
+check_accepted(struct view out)
+{
+	for (size_t i = 0; i < out.n; i++) {
+		REQUIRE(out.p[i] != '\0');
+		if (out.p[i] == '\n')
+			REQUIRE(i > 0 && out.p[i - 1] == '\r');
+		if (out.p[i] == '\r')
+			REQUIRE(i + 1 < out.n && out.p[i + 1] == '\n');
+	}
+}
+
+void
+fuzz_one(struct view in)
+{
+	struct outcome whole, split;
+	size_t step = in.n ? (unsigned char)in.p[0] % 17 + 1u : 1;
+
+	in = view_skip(in, 1);
+	scan(in, in.n ? in.n : 1, &whole);
+	scan(in, step, &split);
+	REQUIRE(whole.result == split.result && whole.left == split.left);
+	REQUIRE(whole.scan.fault == split.scan.fault && whole.scan.hops == split.scan.hops);
+	if (whole.result == SCAN_END && whole.scan.fault == HEADER_GOOD) {
+		REQUIRE(view_eq(buf_view(&whole.out), buf_view(&split.out)));
+		check_accepted(buf_view(&whole.out));
+		REQUIRE(whole.scan.size == buf_len(&whole.out));
+	}
+	header_scan_free(&whole.scan);
+	header_scan_free(&split.scan);
+	buf_free(&whole.out);
+	buf_free(&split.out);
+}
