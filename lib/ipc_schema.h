@@ -39,7 +39,8 @@
 	M(0x010c, admin)  /* (fd) a control connection, peer credentials checked */                \
 	M(0x010d, drain)  /* take nothing new, finish, exit 0 */                                   \
 	M(0x010e, peer_gone)                                                                       \
-	M(0x010f, anchor) /* (fd) dnsd: DNSSEC root key file */
+	M(0x010f, anchor) /* (fd) dnsd: DNSSEC root key file */                                    \
+	M(0x0110, nameservers) /* (fd) dnsd: the host's resolv.conf, for a resolver without servers */
 #define IPC_FIELDS_setup(F)                                                                        \
 	F(u8, role, 0) F(u32, instance, 0) F(u32, instances, 0) F(u32, uid, 0) F(u32, gid, 0)      \
 	F(flag, confine, 0) /* chroot and setresuid; seccomp is always on */                       \
@@ -56,6 +57,7 @@
 #define IPC_FIELDS_secret(F) F(text, name, 255) F(text, user, 255) F(blob, secret, 1024)
 #define IPC_FIELDS_trust(F) F(u32, serial, 0)
 #define IPC_FIELDS_anchor(F) F(u32, serial, 0)
+#define IPC_FIELDS_nameservers(F) F(u32, serial, 0)
 #define IPC_FIELDS_apply(F) F(u32, serial, 0)
 #define IPC_FIELDS_admin(F) F(u32, uid, 0) F(u32, pid, 0)
 #define IPC_FIELDS_drain(F) F(u32, deadline_s, 0)
@@ -99,7 +101,7 @@
 #define IPC_FIELDS_big_drop(F) F(u64, big, 0)
 
 #define IPC_QMGR_TO_WRITER(M)                                                                      \
-	M(0x0601, segment) /* (fd) read-write, locked for this writer */                           \
+	M(0x0601, segment) /* (fd) write-only, locked for this writer */                           \
 	M(0x0602, no_space)                                                                        \
 	M(0x0603, big) /* (fd) unless big == 0: no space */
 #define IPC_FIELDS_segment(F) F(u64, gen, 0) F(u64, start, 0) F(u64, size, 0)

@@ -25,14 +25,14 @@ enum tls_result {
 };
 
 /*
- * One private-key operation. `scheme` is RSA with the padding already applied (raw private encrypt of
- * `in`, as long as the modulus), or ECDSA on a digest. `done` is called exactly once, later and never
- * from within start(), with the signature (borrowed for the call), or with ok == false; after cancel()
- * it is not called.
+ * One private-key operation. `scheme` is RSA with the padding already applied (raw private
+ * encrypt of `in`, as long as the modulus), or ECDSA on a digest. `done` is called exactly once,
+ * later and never from within start(), with the signature (borrowed for the call), or with ok ==
+ * false; after cancel() it is not called.
  */
 struct tls_sign_op {
 	uint32_t key;	/* signd's number of the key */
-	uint64_t pin;	/* tls_key_pin() of the certificate's key: signd must hold that very one */
+	uint64_t pin;	/* tls_key_pin() of the certificate: signd must hold that very key */
 	uint8_t scheme; /* enum sign_scheme of lib/ipc_schema.h */
 	struct view in; /* borrowed until done or cancel */
 	void (*done)(struct tls_sign_op *op, bool ok, struct view signature);
@@ -40,12 +40,18 @@ struct tls_sign_op {
 	uint64_t ticket; /* the signer's */
 };
 
-/* One for all server contexts of a process (lib/signer.h). Starts as zeroes but for the functions. */
+/*
+ * One for all server contexts of a process (lib/signer.h). Starts as zeroes but for the
+ * functions.
+ */
 struct tls_signer {
 	/* Starts op; 0, or -1 when signd cannot be asked (op->done is then not called). */
 	int (*start)(struct tls_signer *s, struct tls_sign_op *op);
 	void (*cancel)(struct tls_signer *s, struct tls_sign_op *op);
-	/* Private to lib/tls.c: handshakes parked, and those that wait for a place (TLS_PARKED_MAX). */
+	/*
+	 * Private to lib/tls.c: handshakes parked, and those that wait for a place
+	 * (TLS_PARKED_MAX).
+	 */
 	struct tls *first_waiting, *last_waiting;
 	unsigned parked;
 	bool waking;
@@ -60,8 +66,8 @@ struct tls_server_conf {
 	struct tls_signer *signer; /* not owned; outlives the context and its sessions */
 	bool legacy;		   /* also TLS 1.0 and 1.1 (G4); default is 1.2 and 1.3 */
 	/*
-	 * TLS_TICKET_KEY bytes shared by the workers of this listener and by no other listener (B9);
-	 * empty: no resumption.
+	 * TLS_TICKET_KEY bytes shared by the workers of this listener and by no other listener
+	 * (B9); empty: no resumption.
 	 */
 	struct view ticket_key;
 };
@@ -72,8 +78,9 @@ struct tls_client_conf {
 };
 
 /*
- * NONE: opportunistic (RFC 7435): any certificate does, none is judged, weak ones are better than no TLS.
- * NAME: the chain must lead to a trust anchor and a subjectAltName must match, or the handshake fails.
+ * NONE: opportunistic (RFC 7435): any certificate does, none is judged, weak ones are better than
+ * no TLS. NAME: the chain must lead to a trust anchor and a subjectAltName must match, or the
+ * handshake fails.
  */
 enum tls_verify { TLS_VERIFY_NONE, TLS_VERIFY_NAME };
 
@@ -87,8 +94,8 @@ struct tls_info {
 };
 
 /*
- * Contexts are immutable and counted: sessions survive the free of their context. NULL and e on error.
- * Neither opens a file (openssl.cnf is not read), so both work behind the sandbox.
+ * Contexts are immutable and counted: sessions survive the free of their context. NULL and e on
+ * error. Neither opens a file (openssl.cnf is not read), so both work behind the sandbox.
  */
 struct tls_ctx *tls_server_ctx(const struct tls_server_conf *c, struct err *e);
 struct tls_ctx *tls_client_ctx(const struct tls_client_conf *c, struct err *e);
@@ -99,7 +106,10 @@ void tls_ctx_free(struct tls_ctx **ctx);
  * handshake has been parked and can go on; it may free the session.
  */
 struct tls *tls_server(struct tls_ctx *ctx, int fd, void (*wake)(void *arg), void *arg);
-/* name: a host name (for SNI) or an address; with TLS_VERIFY_NAME what the certificate must be for. */
+/*
+ * name: a host name (for SNI) or an address; with TLS_VERIFY_NAME what the certificate must be
+ * for.
+ */
 struct tls *tls_client(struct tls_ctx *ctx, int fd, const char *name, enum tls_verify verify);
 /* No I/O: cancels a pending private-key operation and frees. Safe on NULL. */
 void tls_free(struct tls **t);
@@ -113,7 +123,10 @@ ptrdiff_t tls_write(struct tls *t, const void *p, size_t n, struct err *e);
 void tls_bye(struct tls *t);
 /* After TLS_CLOSED: the peer ended the stream with close_notify, so nothing was cut off. */
 bool tls_clean(const struct tls *t);
-/* Bytes that were read from the socket but not yet by the owner; 1 when their number is not known yet. */
+/*
+ * Bytes that were read from the socket but not yet by the owner; 1 when their number is not known
+ * yet.
+ */
 size_t tls_pending(const struct tls *t);
 /* Only after TLS_DONE. */
 void tls_info(const struct tls *t, struct tls_info *out);
