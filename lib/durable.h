@@ -7,6 +7,7 @@
 #ifndef EKIDEN_DURABLE_H
 #define EKIDEN_DURABLE_H
 
+#include "lib/buf.h"
 #include "lib/err.h"
 
 /* All bytes, or -1 (EINTR and short writes are handled). */
@@ -22,5 +23,7 @@ int durable_read(int dirfd, const char *name, size_t max, struct buf *out, struc
 
 /* CRC32C (Castagnoli), hardware where the CPU has it. Chain by passing the former result; start with 0. */
 uint32_t crc32c(uint32_t crc, const void *p, size_t n);
+/* The same without the hardware; tests compare the two. */
+uint32_t crc32c_portable(uint32_t crc, const void *p, size_t n);
 
 #endif

@@ -225,7 +225,7 @@ emit(enum log_level level, const char *prefix, struct view text)
 		log_flush();
 }
 
-static void
+__attribute__((format(printf, 3, 0))) static void
 emitf(enum log_level level, const char *prefix, const char *fmt, va_list ap)
 {
 	char text[LINE_MAX_BYTES];

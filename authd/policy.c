@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: ISC */
+#include <stdio.h>
+#include <string.h>
+
+#include "authd/policy.h"
+
+enum { NAME_CHARS = 64, SHOWN_ADDR_CHARS = 120 };
+
+#define FAILED "Error: authentication failed"
+#define NOT_ALLOWED "Sender address rejected: sending is not enabled for this account"
+#define NOT_REGISTERED "Sender address rejected: domain not registered for this account"
+
+/* The first row that applies decides; the last one always applies, and refuses. */
+struct auth_row {
+	bool (*applies)(const struct policy_auth *f);
+	uint16_t code;
+	struct esc esc;
+	const char *text, *why;
+};
+
+struct mail_row {
+	bool (*applies)(const struct policy_mail *f);
+	uint16_t code;
+	struct esc esc;
+	bool addressed; /* "<sender>: " in front of the text */
+	const char *text, *why;
+};
+
+#define AUTH_WHEN(name, condition)                                                                 \
+	static bool auth_##name(const struct policy_auth *f)                                       \
+	{                                                                                          \
+		return condition;                                                                  \
+	}
+AUTH_WHEN(store_failed, f->store_failed)
+AUTH_WHEN(unknown, !f->key_known)
+AUTH_WHEN(wrong, !f->secret_ok)
+AUTH_WHEN(revoked, f->key_revoked)
+AUTH_WHEN(no_tenant, !f->tenant_known)
+AUTH_WHEN(disabled, !f->tenant_enabled)
+AUTH_WHEN(granted, f->secret_ok && f->key_known && !f->key_revoked && f->tenant_enabled)
+AUTH_WHEN(always, f != NULL)
+
+/* A revoked key has no hash left to be right about, so it comes before the wrong secret. */
+static const struct auth_row auth_rows[] = {
+	{ auth_store_failed, 454, { 4, 7, 0 }, "Temporary authentication failure", "store failed" },
+	{ auth_unknown, 535, { 5, 7, 8 }, FAILED, "unknown user" },
+	{ auth_revoked, 535, { 5, 7, 8 }, FAILED, "key is revoked" },
+	{ auth_wrong, 535, { 5, 7, 8 }, FAILED, "wrong secret" },
+	{ auth_no_tenant, 535, { 5, 7, 8 }, FAILED, "tenant does not exist" },
+	{ auth_disabled, 535, { 5, 7, 8 }, FAILED, "tenant is disabled" },
+	{ auth_granted, 235, { 2, 7, 0 }, "Authentication successful", "" },
+	{ auth_always, 535, { 5, 7, 8 }, FAILED, "no rule grants it" },
+};
+
+#define MAIL_WHEN(name, condition)                                                                 \
+	static bool mail_##name(const struct policy_mail *f)                                       \
+	{                                                                                          \
+		return condition;                                                                  \
+	}
+MAIL_WHEN(null_sender, f->sender.n == 0)
+MAIL_WHEN(store_failed, f->store_failed)
+MAIL_WHEN(no_tenant, !f->tenant_known)
+MAIL_WHEN(disabled, !f->tenant_enabled)
+MAIL_WHEN(no_key, f->by_key && (!f->key_known || !f->key_of_tenant))
+MAIL_WHEN(revoked, f->by_key && f->key_revoked)
+MAIL_WHEN(no_domain, !f->domain_known)
+MAIL_WHEN(foreign, !f->domain_of_tenant)
+MAIL_WHEN(pending, !f->domain_verified)
+MAIL_WHEN(granted, f->tenant_enabled && f->domain_of_tenant && f->domain_verified)
+MAIL_WHEN(always, f != NULL)
+
+/*
+ * One text for a domain that nobody has and one that another tenant has, and one for a tenant that
+ * is off and one that does not exist: a client learns nothing about others.
+ */
+static const struct mail_row mail_rows[] = {
+	{ mail_null_sender, 550, { 0, 0, 0 }, false, "Syntax Error", "null sender" },
+	{ mail_store_failed, 451, { 4, 3, 0 }, false, "Temporary lookup failure", "store failed" },
+	{ mail_no_tenant, 550, { 5, 7, 1 }, true, NOT_ALLOWED, "tenant does not exist" },
+	{ mail_disabled, 550, { 5, 7, 1 }, true, NOT_ALLOWED, "tenant is disabled" },
+	{ mail_no_key, 550, { 5, 7, 1 }, true, NOT_ALLOWED, "key is not one of the tenant" },
+	{ mail_revoked, 550, { 5, 7, 1 }, true, NOT_ALLOWED, "key is revoked" },
+	{ mail_no_domain, 550, { 5, 7, 1 }, true, NOT_REGISTERED, "domain is not registered" },
+	{ mail_foreign, 550, { 5, 7, 1 }, true, NOT_REGISTERED, "domain is another tenant's" },
+	{ mail_pending, 550, { 5, 7, 1 }, true, "Sender address rejected: domain not verified yet",
+	    "domain is pending" },
+	{ mail_granted, 250, { 2, 1, 0 }, false, "Ok", "" },
+	{ mail_always, 550, { 5, 7, 1 }, true, NOT_ALLOWED, "no rule grants it" },
+};
+
+void
+policy_auth(const struct policy_auth *f, struct policy_reply *r)
+{
+	const struct auth_row *row = auth_rows;
+
+	while (!row->applies(f))
+		row++;
+	r->code = row->code;
+	r->esc = row->esc;
+	snprintf(r->text, sizeof(r->text), "%s", row->text);
+	snprintf(r->why, sizeof(r->why), "%s", row->why);
+}
+
+/* "<sender>: " for a reply line: cut when long, and ASCII, whatever the sender was. */
+static void
+put_sender(struct view sender, struct buf *out)
+{
+	buf_putc(out, '<');
+	for (size_t i = 0; i < sender.n && i < SHOWN_ADDR_CHARS; i++)
+		buf_putc(out, sender.p[i] >= 0x20 && sender.p[i] < 0x7f ? sender.p[i] : '?');
+	if (sender.n > SHOWN_ADDR_CHARS)
+		buf_puts(out, "...");
+	buf_puts(out, ">: ");
+}
+
+void
+policy_mail(const struct policy_mail *f, struct policy_reply *r)
+{
+	const struct mail_row *row = mail_rows;
+	struct buf text = BUF_INIT(POLICY_TEXT_MAX);
+
+	while (!row->applies(f))
+		row++;
+	if (row->addressed)
+		put_sender(f->sender, &text);
+	buf_puts(&text, row->text);
+	r->code = row->code;
+	r->esc = row->esc;
+	snprintf(r->text, sizeof(r->text), "%s", buf_cstr(&text));
+	snprintf(r->why, sizeof(r->why), "%s", row->why);
+	buf_free(&text);
+}
+
+static bool
+is_alnum(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+bool
+policy_tenant_name_ok(struct view v)
+{
+	if (v.n == 0 || v.n > NAME_CHARS || !is_alnum(v.p[0]))
+		return false;
+	for (size_t i = 0; i < v.n; i++)
+		if (!is_alnum(v.p[i]) && v.p[i] != '.' && v.p[i] != '_' && v.p[i] != '-')
+			return false;
+	return true;
+}
+
+bool
+policy_user_name_ok(struct view v)
+{
+	if (v.n == 0 || v.n > NAME_CHARS)
+		return false;
+	for (size_t i = 0; i < v.n; i++)
+		if (v.p[i] <= 0x20 || v.p[i] >= 0x7f)
+			return false;
+	return true;
+}

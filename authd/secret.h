@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: ISC */
+/* Secrets of keys: made here, shown once, kept only as hashes. */
+#ifndef EKIDEN_AUTHD_SECRET_H
+#define EKIDEN_AUTHD_SECRET_H
+
+#include "authd/record.h"
+#include "lib/err.h"
+
+enum {
+	SECRET_CHARS = 40, /* base32: 200 random bits (A5 asks for 160) */
+	/* More than this cannot be a secret of ours; it costs as much as one that can (see .c). */
+	SECRET_TRY_MAX = 256,
+	SCRAM_ITERATIONS = 4096
+};
+
+/* What a process that checks secrets keeps ready. */
+struct hasher {
+	struct evp_md_st *sha256;
+	struct evp_md_ctx_st *ctx;
+	struct record_key nobody; /* stands in for a user that does not exist */
+	uint64_t checks;	  /* hash operations of secret_matches() */
+};
+
+int hasher_open(struct hasher *h, struct err *e);
+void hasher_close(struct hasher *h);
+
+/* `chars` (a multiple of 8) random characters of lower-case base32, and a NUL. */
+int secret_text(char *out, size_t chars, struct err *e);
+/* Fills the hash fields of k, with salts of its own. */
+int secret_derive(struct hasher *h, struct view secret, struct record_key *k, struct err *e);
+/* The SCRAM-SHA-256 part of it, from k->scram_salt and k->scram_iterations. */
+bool secret_derive_scram(struct hasher *h, struct view secret, struct record_key *k);
+/*
+ * Constant time; exactly one hash operation whatever comes in. k NULL: an unknown user, always
+ * false.
+ */
+bool secret_matches(struct hasher *h, const struct record_key *k, struct view secret);
+/* Makes the hash fields of k unusable. */
+void secret_forget(struct record_key *k);
+
+#endif

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: ISC */
+#include <errno.h>
+#include <grp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "authd/store.h"
+#include "lib/db.h"
+#include "lib/log.h"
+
+/* Some 100,000 keys and domains with their indexes stay in memory; more are read from disk. */
+enum {
+	CACHE_BYTES = 48 << 20,
+	INDEX_KEY_BYTES = NAME_BYTES + 1 + DOMAIN_BYTES + 1
+};
+
+struct authd_store {
+	char *dir;
+	struct db_env *env;
+	struct db *table[STORE_TABLES];
+	struct db *index[STORE_TABLES]; /* by tenant; NULL for tenants */
+	struct db_txn *txn;
+	bool changed; /* since the last checkpoint */
+	struct txt_client *txt;
+};
+
+/* The key of an index: tenant, NUL, name. So one tenant's records are neighbours, in order. */
+static void
+put_index_key(struct buf *out, const char *tenant, struct view name)
+{
+	buf_puts(out, tenant);
+	buf_putc(out, '\0');
+	buf_putv(out, name);
+}
+
+static bool
+key_index(struct view name, struct view value, struct buf *out)
+{
+	struct record_key k;
+
+	if (!record_get(&record_type_key, value, &k) || k.orphan)
+		return false;
+	put_index_key(out, k.tenant, name);
+	return true;
+}
+
+static bool
+domain_index(struct view name, struct view value, struct buf *out)
+{
+	struct record_domain d;
+
+	if (!record_get(&record_type_domain, value, &d))
+		return false;
+	put_index_key(out, d.tenant, name);
+	return true;
+}
+
+static const struct {
+	const char *name, *index;
+	bool (*extract)(struct view name, struct view value, struct buf *out);
+	const struct record_type *type;
+} tables[STORE_TABLES] = {
+	[STORE_tenant] = { "tenants", NULL, NULL, &record_type_tenant },
+	[STORE_key] = { "keys", "keys-by-tenant", key_index, &record_type_key },
+	[STORE_domain] = { "domains", "domains-by-tenant", domain_index, &record_type_domain },
+};
+
+static void
+close_all(struct authd_store *s)
+{
+	db_abort(&s->txn);
+	for (int i = 0; i < STORE_TABLES; i++) {
+		db_close(&s->index[i]);
+		db_close(&s->table[i]);
+	}
+	db_env_close(&s->env);
+}
+
+static int
+open_all(struct authd_store *s, struct err *e)
+{
+	s->env = db_env_open(s->dir, CACHE_BYTES, e);
+	for (int i = 0; i < STORE_TABLES && s->env; i++) {
+		s->table[i] = db_open(s->env, tables[i].name, e);
+		if (s->table[i] == NULL)
+			goto fail;
+		if (tables[i].index == NULL)
+			continue;
+		s->index[i] =
+		    db_open_index(s->env, tables[i].index, s->table[i], tables[i].extract, e);
+		if (s->index[i] == NULL)
+			goto fail;
+	}
+	if (s->env && db_env_sync(s->env, e) == 0)
+		return 0;
+fail:
+	close_all(s);
+	return -1;
+}
+
+struct authd_store *
+store_open(const char *dir, struct err *e)
+{
+	struct authd_store *s = x_calloc(1, sizeof(*s));
+
+	s->dir = x_strdup(dir);
+	if (open_all(s, e) < 0)
+		store_close(&s);
+	return s;
+}
+
+/*
+ * What root leaves in the folder, authd could not open. This is about whose the files are, not
+ * about giving up rights: the real user id stays, since it is what the log says of the admin.
+ */
+static int
+become_owner(const char *dir, struct err *e)
+{
+	struct stat st;
+
+	if (stat(dir, &st) < 0)
+		return err_errno(e, "folder %s", dir);
+	if (geteuid() != 0 || st.st_uid == 0)
+		return 0;
+	if (setgroups(0, NULL) < 0 || setegid(st.st_gid) < 0 || seteuid(st.st_uid) < 0)
+		return err_errno(e, "become user id %u", (unsigned)st.st_uid);
+	return 0;
+}
+
+struct authd_store *
+store_open_offline(const char *dir, struct err *e)
+{
+	return become_owner(dir, e) < 0 ? NULL : store_open(dir, e);
+}
+
+void
+store_close(struct authd_store **sp)
+{
+	struct authd_store *s = *sp;
+	struct err e;
+
+	if (s == NULL)
+		return;
+	db_abort(&s->txn);
+	if (s->env && store_checkpoint(s, &e) < 0)
+		log_error("%s", e.text);
+	close_all(s);
+	free(s->dir);
+	free(s);
+	*sp = NULL;
+}
+
+bool
+store_dead(const struct authd_store *s)
+{
+	return db_env_dead(s->env);
+}
+
+int
+store_checkpoint(struct authd_store *s, struct err *e)
+{
+	if (!s->changed || db_env_dead(s->env))
+		return 0;
+	if (db_env_checkpoint(s->env, e) < 0)
+		return -1;
+	s->changed = false;
+	return 0;
+}
+
+void
+store_set_txt_client(struct authd_store *s, struct txt_client *c)
+{
+	s->txt = c;
+}
+
+struct txt_client *
+store_txt_client(const struct authd_store *s)
+{
+	return s->txt;
+}
+
+int
+store_begin(struct authd_store *s, struct err *e)
+{
+	s->txn = db_begin(s->env, e);
+	return s->txn ? 0 : -1;
+}
+
+int
+store_commit(struct authd_store *s, struct err *e)
+{
+	s->changed = true;
+	return db_commit(&s->txn, e) < 0 ? -1 : db_env_sync(s->env, e);
+}
+
+void
+store_abort(struct authd_store *s)
+{
+	db_abort(&s->txn);
+}
+
+static int
+decode(enum store_table t, struct view name, struct view value, void *record, struct err *e)
+{
+	if (!record_get(tables[t].type, value, record))
+		return err_set(e, ERR_TEMP, ESC(4, 3, 0), "record " VIEW_FMT " of %s is damaged",
+		    VIEW_ARG(view_first(name, 100)), tables[t].name);
+	return 1;
+}
+
+int
+store_get(struct authd_store *s, enum store_table t, struct view name, void *record, struct err *e)
+{
+	struct view value;
+
+	int rc = db_get(s->table[t], s->txn, name, &value, e);
+	return rc == 1 ? decode(t, name, value, record, e) : rc;
+}
+
+int
+store_put(struct authd_store *s, enum store_table t, struct view name, const void *record,
+    struct err *e)
+{
+	struct buf value = BUF_INIT(RECORD_BYTES);
+
+	if (s->txn == NULL)
+		return err_set(e, ERR_BUG, ESC(4, 3, 0), "a change outside of a transaction");
+	record_put(tables[t].type, record, &value);
+	int rc = value.bad ? err_set(e, ERR_BUG, ESC(4, 3, 0), "record too large") :
+			     db_put(s->table[t], s->txn, name, buf_view(&value), e);
+	buf_free(&value);
+	return rc;
+}
+
+int
+store_del(struct authd_store *s, enum store_table t, struct view name, struct err *e)
+{
+	if (s->txn == NULL)
+		return err_set(e, ERR_BUG, ESC(4, 3, 0), "a change outside of a transaction");
+	return db_del(s->table[t], s->txn, name, e);
+}
+
+/* In an index rows go by (tenant, name), in a table by name; either way `name` is the record's. */
+int
+store_next(struct authd_store *s, enum store_table t, const char *tenant,
+    char name[static DOMAIN_BYTES + 1], void *record, struct err *e)
+{
+	struct buf start = BUF_INIT(INDEX_KEY_BYTES + 1), prefix = BUF_INIT(INDEX_KEY_BYTES);
+	struct view key, primary, value, after = view_str(name);
+
+	if (tenant)
+		put_index_key(&prefix, tenant, VIEW(""));
+	buf_putv(&start, buf_view(&prefix));
+	buf_putv(&start, after);
+	if (after.n)
+		buf_putc(&start, '\0'); /* the least string behind it */
+	struct db *db = tenant ? s->index[t] : s->table[t];
+	struct db_cursor *c = db_cursor(db, s->txn, buf_view(&start), e);
+	int rc = c ? db_next(c, &key, &primary, &value, e) : -1;
+	if (rc == 1 && tenant && !view_eq(view_first(key, buf_len(&prefix)), buf_view(&prefix)))
+		rc = 0;
+	if (rc == 1) {
+		struct view found = view_first(tenant ? primary : key, DOMAIN_BYTES);
+		rc = decode(t, found, value, record, e);
+		memcpy(name, found.p, found.n);
+		name[found.n] = '\0';
+	}
+	db_cursor_close(&c);
+	buf_free(&start);
+	buf_free(&prefix);
+	return rc;
+}
+
+int
+store_count(struct authd_store *s, enum store_table t, const char *tenant, uint64_t *count,
+    struct err *e)
+{
+	struct buf prefix = BUF_INIT(INDEX_KEY_BYTES);
+	struct view key;
+	int rc;
+
+	*count = 0;
+	put_index_key(&prefix, tenant, VIEW(""));
+	struct db_cursor *c = db_cursor(s->index[t], s->txn, buf_view(&prefix), e);
+	while ((rc = c ? db_next(c, &key, NULL, NULL, e) : -1) == 1 &&
+	    view_eq(view_first(key, buf_len(&prefix)), buf_view(&prefix)))
+		++*count;
+	db_cursor_close(&c);
+	buf_free(&prefix);
+	return rc < 0 ? -1 : 0;
+}

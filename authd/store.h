@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * authd's records in Berkeley DB: tenants, keys, domains, and who owns which keys and domains.
+ * One owner at a time: authd, or mtactl --offline while authd does not run.
+ *
+ * Reads come from the cache of the environment and need no transaction. Changes are made between
+ * store_begin() and store_commit(), which returns when they are on disk.
+ */
+#ifndef EKIDEN_AUTHD_STORE_H
+#define EKIDEN_AUTHD_STORE_H
+
+#include "authd/record.h"
+#include "lib/err.h"
+
+struct authd_store;
+struct txt_client;
+
+/* dir: see db_env_open(). NULL on failure. */
+struct authd_store *store_open(const char *dir, struct err *e);
+/*
+ * The same for a command that root runs while authd does not: the effective user becomes the owner
+ * of the folder, until the process ends.
+ */
+struct authd_store *store_open_offline(const char *dir, struct err *e);
+/* With a checkpoint. NULL is fine. */
+void store_close(struct authd_store **s);
+
+/* Only a new process can go on with it (db_env_dead()). */
+bool store_dead(const struct authd_store *s);
+/* Nothing to do when nothing changed. */
+int store_checkpoint(struct authd_store *s, struct err *e);
+
+/* Where `domain verify` looks records up; NULL (offline): it cannot. Borrowed. */
+void store_set_txt_client(struct authd_store *s, struct txt_client *c);
+struct txt_client *store_txt_client(const struct authd_store *s);
+
+int store_begin(struct authd_store *s, struct err *e);
+/* After a failure the change may be in force or not, now and after a restart. */
+int store_commit(struct authd_store *s, struct err *e);
+void store_abort(struct authd_store *s); /* also when nothing was begun */
+
+enum store_table { STORE_tenant, STORE_key, STORE_domain, STORE_TABLES };
+
+/* 1 found, 0 not, -1 error. The typed forms below are what callers use. */
+int store_get(struct authd_store *s, enum store_table t, struct view name, void *record,
+    struct err *e);
+int store_put(struct authd_store *s, enum store_table t, struct view name, const void *record,
+    struct err *e);
+int store_del(struct authd_store *s, enum store_table t, struct view name, struct err *e);
+/*
+ * The first record behind `name` (start with ""), which becomes its name; of one tenant's when
+ * tenant is not NULL. Keeps nothing between calls, so records may change meanwhile. 1, 0 at the
+ * end, -1.
+ */
+int store_next(struct authd_store *s, enum store_table t, const char *tenant,
+    char name[static DOMAIN_BYTES + 1], void *record, struct err *e);
+/* How many keys or domains a tenant has. -1 on error. */
+int store_count(struct authd_store *s, enum store_table t, const char *tenant, uint64_t *count,
+    struct err *e);
+
+#define STORE_TYPED(record)                                                                        \
+	static inline int store_get_##record(struct authd_store *s, struct view name,              \
+	    struct record_##record *r, struct err *e)                                              \
+	{                                                                                          \
+		return store_get(s, STORE_##record, name, r, e);                                   \
+	}                                                                                          \
+	static inline int store_put_##record(struct authd_store *s, struct view name,              \
+	    const struct record_##record *r, struct err *e)                                        \
+	{                                                                                          \
+		return store_put(s, STORE_##record, name, r, e);                                   \
+	}                                                                                          \
+	static inline int store_next_##record(struct authd_store *s, const char *tenant,           \
+	    char name[static DOMAIN_BYTES + 1], struct record_##record *r, struct err *e)          \
+	{                                                                                          \
+		return store_next(s, STORE_##record, tenant, name, r, e);                          \
+	}
+RECORDS(STORE_TYPED)
+
+#endif
