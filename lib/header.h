@@ -14,36 +14,48 @@ typedef void header_field_fn(void *ctx, struct view name, struct view value);
 
 enum header_mask { HEADER_FROM = 1, HEADER_DATE = 2, HEADER_MESSAGE_ID = 4, HEADER_DKIM = 8 };
 
+/* What can be wrong; the worst one is reported, however the input was cut into pieces. */
+enum header_fault {
+	HEADER_GOOD,
+	HEADER_TOO_LARGE, /* 5.3.4 */
+	HEADER_LINE,	  /* 5.5.2: a line over line_max */
+	HEADER_FRAMING	  /* 5.5.2: bare CR, bare LF or NUL */
+};
+
+/* Loop guard for relays that leave no Received field (C6): its value counts as that many hops. */
+#define HEADER_HOPS_FIELD "X-Relay-Hops"
+
 struct header_scan {
 	size_t line_max;	/* with CRLF */
 	size_t header_max;	/* whole header */
+	bool strip_received;	/* Received fields do not reach `out` (C5) */
 	header_field_fn *field; /* may be NULL */
 	void *ctx;
 	/* results */
 	uint64_t size;		/* content bytes taken, without dot stuffing and final dot */
 	uint32_t hops;		/* Received fields */
 	unsigned seen;		/* HEADER_* */
+	enum header_fault fault;
 	bool dots, eight_bit, eight_bit_header; /* see SEGMENT_* */
-	bool header_done;
+	bool header_done;	/* the empty line, or the end of the data, was seen */
 	/* state, private */
-	struct buf line;	/* a header field under way */
+	struct buf line;  /* a header field under way, and behind it the line being taken */
+	size_t field_len; /* of that field */
 	size_t header_size, line_len;
+	uint32_t guard; /* largest loop guard */
 	uint8_t state;
-	bool in_header;
 };
 
 void header_scan_init(struct header_scan *h, size_t line_max, size_t header_max);
 void header_scan_free(struct header_scan *h);
 
-enum scan_result { SCAN_MORE, SCAN_END, SCAN_ERROR };
+enum scan_result { SCAN_MORE, SCAN_END };
 /*
  * Takes DATA bytes from the front of *in (all of it, or up to and with the final CRLF.CRLF: SCAN_END,
- * the rest stays in *in) and appends the content, dots unstuffed, to out. After the first error the
- * scanner goes on to look for the end of the data and keeps the error in *e; out then takes nothing
- * more. SCAN_END is also the result then: test e->class.
+ * the rest stays in *in) and appends the content, dots unstuffed, to out, whose limit the caller
+ * guards. After a fault the scanner only looks for the end of the data, and out takes nothing more.
  */
-enum scan_result header_scan_data(struct header_scan *h, struct view *in, struct buf *out,
-    struct err *e);
+enum scan_result header_scan_data(struct header_scan *h, struct view *in, struct buf *out);
 
 /*
  * The value of a From field (RFC 5322, 3.4 mailbox-list, comments and folds allowed): every address in

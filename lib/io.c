@@ -178,7 +178,7 @@ read_run(struct loop_task *t)
 	int n = read_some(io, buf_reserve(&io->in, want), want, &e);
 	if (n > 0) {
 		buf_commit(&io->in, (size_t)n);
-		if (!io->tls && (size_t)n < want)
+		if (!io->tls && (size_t)n < want && !io->hup)
 			io->readable = false; /* drained: the next edge tells of more */
 	} else if (n == 0) {
 		io->eof = true;
@@ -213,6 +213,8 @@ on_ready(struct loop_fd *lf, unsigned events)
 		io->writable = true;
 	if (events & (LOOP_READ | LOOP_HUP))
 		io->readable = true;
+	if (events & LOOP_HUP)
+		io->hup = true; /* no further edge comes for an end that is there already */
 	if (io->handshaking) {
 		handshake(io);
 		return;

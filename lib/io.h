@@ -45,6 +45,7 @@ struct io {
 	bool eof;	  /* the peer will send no more */
 	bool paused;	  /* see io_pause() */
 	bool readable, writable; /* edge-triggered state */
+	bool hup;	  /* the peer's end was signalled: read until it is seen */
 	bool connecting, handshaking, finishing, dead;
 	bool blocked;	  /* output waits for the peer */
 	bool want_write;  /* the handshake waits to write */

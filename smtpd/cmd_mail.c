@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: ISC */
+
+#include "lib/addr.h"
+#include "lib/log.h"
+#include "smtpd/command.h"
+
+static bool
+refuse(struct verdict *v, uint16_t code, struct esc esc, const char *text)
+{
+	*v = (struct verdict){ code, esc, text };
+	return false;
+}
+
+/* RFC 1870; up to 20 digits, of which more than 64 bits are just "too big". */
+static bool
+take_size(struct session *s, struct view value, bool has_value, struct verdict *v)
+{
+	uint64_t size = UINT64_MAX;
+	bool digits = has_value && value.n <= 20;
+
+	for (size_t i = 0; i < value.n; i++)
+		digits &= value.p[i] >= '0' && value.p[i] <= '9';
+	if (!digits)
+		return refuse(v, 501, ESC(5, 5, 4), "Error: bad SIZE value");
+	view_u64(value, UINT64_MAX, &size);
+	if (size > session_limits(s)->message_size)
+		return refuse(v, 552, ESC(5, 3, 4), "Message size exceeds fixed limit");
+	s->txn.declared = size;
+	return true;
+}
+
+static bool
+take_body(struct session *s, struct view value, bool has_value, struct verdict *v)
+{
+	(void)has_value;
+	if (view_iis(value, "8BITMIME"))
+		s->txn.env.flags |= SEGMENT_8BITMIME;
+	else if (view_iis(value, "BINARYMIME"))
+		return refuse(v, 555, ESC(5, 5, 4), "Error: BINARYMIME is not offered");
+	else if (!view_iis(value, "7BIT"))
+		return refuse(v, 501, ESC(5, 5, 4), "Error: bad BODY value");
+	return true;
+}
+
+/* RFC 4954, 5: parsed, and then taken as "<>", since nobody is trusted to vouch for another. */
+static bool
+take_auth(struct session *s, struct view value, bool has_value, struct verdict *v)
+{
+	struct buf text = BUF_INIT(ADDR_MAX);
+	struct addr a;
+
+	(void)s;
+	bool good = has_value && (view_is(value, "<>") ||
+	    (xtext_decode(value, ADDR_MAX, &text) && addr_parse(buf_view(&text), 0, &a, NULL) == 0));
+	buf_free(&text);
+	return good || refuse(v, 501, ESC(5, 5, 4), "Error: bad AUTH value");
+}
+
+static bool
+auth_offered(const struct session *s)
+{
+	struct policy_facts f = session_facts(s);
+
+	return policy_offers_auth(&s->listener->policy, &f);
+}
+
+static const struct param params[] = { { "SIZE", take_size, NULL }, { "BODY", take_body, NULL },
+	{ "AUTH", take_auth, auth_offered } };
+
+struct verdict
+check_mail(const struct session *s)
+{
+	struct policy_facts f = session_facts(s);
+	enum right right;
+	struct verdict v = policy_mail(&s->listener->policy, &f, &right);
+
+	if (v.code)
+		return v;
+	if (s->mails >= session_limits(s)->messages_per_connection)
+		return (struct verdict){ 421, ESC(4, 7, 0), "Error: too many messages in this connection" };
+	if (spool_state(s->d->spool) == SPOOL_FULL)
+		return (struct verdict){ 452, ESC(4, 3, 1), "Insufficient system storage" };
+	return v;
+}
+
+/* Path and parameters into the transaction; false when it was answered. */
+static bool
+parse(struct session *s, struct view arg, struct view *sender)
+{
+	struct verdict v = { 501, ESC(5, 5, 4), "Syntax: MAIL FROM:<address>" };
+	struct addr a;
+	struct err e;
+
+	if (!command_keyword(&arg, "FROM:")) {
+		session_reply_verdict(s, &v);
+		return false;
+	}
+	if (addr_path(&arg, ADDR_NULL, &a, &e) < 0) {
+		session_reply(s, 501, e.esc, "%s", e.text);
+		return false;
+	}
+	if (!command_params(s, arg, params, sizeof(params) / sizeof(params[0]), &v)) {
+		session_reply_verdict(s, &v);
+		return false;
+	}
+	*sender = addr_whole(&a);
+	return true;
+}
+
+static void
+accept_sender(struct session *s)
+{
+	s->mails++;
+	session_enter(s, ST_MAIL);
+	session_reply(s, 250, ESC(2, 1, 0), "Ok");
+}
+
+static void
+refuse_sender(struct session *s, unsigned code, struct esc esc, struct view text)
+{
+	trace_reject(s, "MAIL", code, esc, text, s->txn.env.sender, NULL);
+	txn_clear(&s->txn);
+	if (code == 421) {
+		session_end(s, code, esc, VIEW_FMT, VIEW_ARG(text));
+		return;
+	}
+	session_enter(s, ST_READY);
+	session_reply(s, code, esc, VIEW_FMT, VIEW_ARG(text));
+}
+
+void
+run_mail(struct session *s, struct view arg, size_t rest)
+{
+	struct policy_facts f = session_facts(s);
+	struct txn *t = &s->txn;
+	struct view sender;
+
+	(void)rest;
+	txn_clear(t);
+	if (!parse(s, arg, &sender)) {
+		txn_clear(t);
+		return;
+	}
+	policy_mail(&s->listener->policy, &f, &t->right);
+	t->env.sender = arena_view(&t->arena, sender);
+	t->env.arrival_us = loop_wall_us(s->d->loop);
+	s->txns++;
+	if (t->right == RIGHT_LOCAL) {
+		accept_sender(s);
+		return;
+	}
+	session_enter(s, ST_CHECK);
+	if (!peers_ask_mail(s, t->env.sender, t->declared))
+		session_got_mail(s, NULL);
+}
+
+void
+session_got_mail(struct session *s, const struct ipc_mail_result *m)
+{
+	if (m == NULL)
+		refuse_sender(s, 451, ESC(4, 3, 0), VIEW("Temporary lookup failure"));
+	else if (m->code == 250)
+		accept_sender(s);
+	else if (m->code >= 400 && m->code < 600)
+		refuse_sender(s, m->code, esc_unpack(m->esc), m->text);
+	else
+		refuse_sender(s, 451, ESC(4, 3, 0), VIEW("Temporary lookup failure"));
+	session_settle(s);
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: ISC */
+#include <string.h>
+
+#include "lib/log.h"
+#include "smtpd/received.h"
+
+enum { LINE_WISH = 78 };
+
+/* What a client said of itself, for a place between blanks: no byte that has a meaning there. */
+static void
+put_word(struct buf *b, struct view v)
+{
+	for (size_t i = 0; i < v.n; i++) {
+		unsigned char c = (unsigned char)v.p[i];
+		bool plain = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') ||
+		    (c < 0x80 && memchr(".-_:[]", c, 6));
+		buf_putc(b, plain ? v.p[i] : '?');
+	}
+}
+
+/* What the log lines call this message before it has a queue id. */
+static void
+put_id(const struct session *s, struct buf *b)
+{
+	session_put_id(s, b);
+	buf_printf(b, ".%u", s->txns);
+}
+
+/* "Received: from <what the client calls itself> by <us>; date": nothing of its network (C1). */
+static void
+put_abbreviated(struct session *s, struct buf *b)
+{
+	size_t start = buf_len(b);
+
+	buf_puts(b, "Received: from ");
+	put_word(b, view_str(s->helo));
+	buf_printf(b, " by %s;", s->listener->site->hostname);
+	const char *date = smtpd_date(s->d);
+	buf_puts(b, buf_len(b) - start + strlen(date) < LINE_WISH ? " " : "\r\n\t");
+	buf_printf(b, "%s\r\n", date);
+}
+
+/* RFC 5321, 4.4, with the tls clause of RFC 8314, 4.3. */
+static void
+put_full(struct session *s, const struct txn *t, struct buf *b)
+{
+	buf_puts(b, "Received: from ");
+	put_word(b, view_str(s->helo));
+	buf_puts(b, " (");
+	put_word(b, view_str(session_name(s)));
+	buf_printf(b, " [%s%s])\r\n\tby %s with %s id ", strchr(s->ip, ':') ? "IPv6:" : "", s->ip,
+	    s->listener->site->hostname, session_proto(s));
+	put_id(s, b);
+	if (t->env.nrcpt == 1)
+		buf_printf(b, "\r\n\tfor <" VIEW_FMT ">", VIEW_ARG(t->env.rcpts[0].addr));
+	if (s->tls) {
+		struct tls_info info;
+		tls_info(s->io.tls, &info);
+		buf_printf(b, "\r\n\ttls %s (%s)", info.cipher, info.version);
+	}
+	buf_printf(b, ";\r\n\t%s\r\n", smtpd_date(s->d));
+}
+
+static void
+put_message_id(struct session *s, struct txn *t, struct buf *b)
+{
+	struct buf id = BUF_INIT(512);
+
+	buf_puts(&id, "<");
+	put_id(s, &id);
+	buf_printf(&id, "@%s>", s->listener->site->hostname);
+	t->env.message_id = arena_view(&t->arena, buf_view(&id));
+	buf_printf(b, "Message-ID: " VIEW_FMT "\r\n", VIEW_ARG(t->env.message_id));
+	buf_free(&id);
+}
+
+void
+received_put(struct session *s, struct txn *t, struct buf *out)
+{
+	switch (s->listener->site->received) {
+	case CONF_RECEIVED_abbreviated:
+		put_abbreviated(s, out);
+		break;
+	case CONF_RECEIVED_full:
+		put_full(s, t, out);
+		break;
+	case CONF_RECEIVED_none:
+	case CONF_RECEIVED_strip:
+		/* Without Received fields a loop would go unseen (C6). */
+		buf_printf(out, HEADER_HOPS_FIELD ": %u\r\n", t->scan.hops + 1);
+		break;
+	}
+	if (t->right != RIGHT_RELAY)
+		return;
+	if (!(t->scan.seen & HEADER_DATE))
+		buf_printf(out, "Date: %s\r\n", smtpd_date(s->d));
+	if (!(t->scan.seen & HEADER_MESSAGE_ID))
+		put_message_id(s, t, out);
+}

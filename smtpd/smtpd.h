@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The process: what all sessions share. Channels to the other daemons and the requests on them
+ * (peers.c), listeners (listener.c), the table of sessions.
+ */
+#ifndef EKIDEN_SMTPD_H
+#define EKIDEN_SMTPD_H
+
+#include "lib/channel.h"
+#include "lib/conf.h"
+#include "lib/signer.h"
+#include "lib/spool.h"
+#include "smtpd/policy.h"
+
+struct session;
+
+/* Of one configuration; sessions of a former one keep theirs. */
+struct site {
+	unsigned refs;
+	char *hostname, *postmaster;
+	struct conf_limits limits;
+	enum conf_received received;
+};
+
+struct listener {
+	unsigned refs;
+	struct site *site; /* a reference */
+	struct policy policy;
+	bool reverse_lookup;
+	struct tls_ctx *tls; /* NULL: none */
+};
+
+struct door;	 /* a listening socket (listener.c) */
+struct material; /* what master sent for the next configuration (listener.c) */
+
+struct smtpd {
+	struct loop *loop; /* NULL before smtpd_setup() */
+	uint32_t instance, started_s;
+	struct channel authd, qmgr, dnsd;
+	struct signer *signer;
+	struct spool *spool;
+	struct door *doors;
+	struct material *next;
+	struct loop_timer accept_timer; /* after a lack of descriptors */
+	/* Sessions by slot; `request` numbers what they ask of other daemons. */
+	struct session_slot {
+		struct session *s;  /* NULL: free */
+		uint32_t next_free; /* slot + 1, 0: none */
+	} *slots;
+	uint32_t slots_count, slots_cap, slot_free;
+	uint32_t sessions, request;
+	uint64_t session_serial;
+	bool draining;
+	void (*drained)(struct smtpd *d); /* the last session of a drain has ended */
+	uint64_t date_s; /* the second that `date` is for */
+	char date[40];
+};
+
+/* Idempotent; what material and peers need. */
+void smtpd_setup(struct smtpd *d, struct loop *l, uint32_t instance);
+/* No new sessions; idle ones are ended. d->drained follows, perhaps at once. */
+void smtpd_drain(struct smtpd *d);
+/* The date of this turn for header fields, formatted once a second. */
+const char *smtpd_date(struct smtpd *d);
+
+/* listener.c */
+/* A frame of material; false: not valid. */
+bool listeners_material(struct smtpd *d, uint16_t type, struct view body, int *fd);
+/* Uses `c` and the material collected since the last call. -1: all stays as it was. */
+int listeners_apply(struct smtpd *d, const struct conf *c, struct err *e);
+void listeners_close(struct smtpd *d);
+struct listener *listener_ref(struct listener *l);
+void listener_unref(struct listener **l);
+
+/* peers.c */
+void peers_attach(struct smtpd *d, enum role role, uint32_t instance, int fd);
+void peers_detach(struct smtpd *d, enum role role);
+/* Each puts the question and returns true, or false when the daemon is not there; the answer comes to
+ * the session's function of session.h, or none when session_forget() came first. */
+bool peers_ask_name(struct session *s, const struct sockaddr *sa);
+bool peers_ask_auth(struct session *s, const char *method, struct view user, struct view secret);
+bool peers_ask_mail(struct session *s, struct view sender, uint64_t size);
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: ISC */
+/* One mail transaction: all that RSET clears. Starts and ends as zeroes. */
+#ifndef EKIDEN_SMTPD_TXN_H
+#define EKIDEN_SMTPD_TXN_H
+
+#include "lib/header.h"
+#include "lib/spool.h"
+#include "smtpd/policy.h"
+
+struct txn {
+	struct arena arena;
+	struct envelope env;
+	uint32_t rcpts_cap;
+	enum right right;
+	uint64_t declared; /* SIZE=, 0: not given */
+	uint64_t data_ms;  /* loop time of DATA */
+	struct header_scan scan;
+	struct buf content;
+	struct buf front; /* our header fields */
+	unsigned from_fields;
+	bool from_valid;
+	bool ended; /* the final dot was seen */
+	bool discard; /* the answer will be `refused`: content is thrown away */
+	struct verdict refused;
+	/* The file of a message over the inline limit. */
+	struct spool *big_spool; /* NULL: none was asked for */
+	struct spool_big big;
+	bool big_open;
+	uint32_t crc; /* of front and the content written so far */
+	struct spool_msg msg;
+};
+
+/* Frees everything; a file that no stored message names goes back to qmgr. Not while spool has `msg`. */
+void txn_clear(struct txn *t);
+/* Gives the file up, also one that is not there yet; keep: a stored message names it. */
+void txn_close_file(struct txn *t, bool keep);
+/* A recipient; the text is copied. */
+void txn_add_rcpt(struct txn *t, struct view addr);
+
+#endif

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: ISC
+"""smtpd with played peers (harness.c), and a client that sends exactly the bytes it is told to."""
+
+import base64
+import os
+import queue
+import random
+import re
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+
+SRC = os.environ.get("EKIDEN_SRC") or os.path.dirname(
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(SRC, "t/lib"))
+from suite import BUILD, folder, make_certificate, private_network, tap, wait_for  # noqa: E402,F401
+
+LISTENERS = {
+    "submission": "tls starttls; auth required",
+    "smtps": "tls implicit; auth required",
+    "mx": "tls starttls; auth optional",
+    "key": "tls none; auth required",
+    "net": "tls none; auth networks 127.0.0.0/8 tenant acme",
+    "both": "tls none; auth networks 127.0.0.0/8 tenant acme and key",
+    "far": "tls none; auth networks 192.0.2.0/24 tenant acme",
+}
+HOST = "mta.test"
+GOOD = base64.b64encode(b"\0app\0good").decode()
+
+
+def free_ports(count):
+    """Different ports, below those that the kernel gives to clients."""
+    held = []
+    while len(held) < count:
+        sock = socket.socket()
+        try:
+            sock.bind(("127.0.0.1", random.randint(12000, 32000)))
+            held.append(sock)
+        except OSError:
+            sock.close()
+    ports = [sock.getsockname()[1] for sock in held]
+    for sock in held:
+        sock.close()
+    return ports
+
+
+class Smtpd:
+    def __init__(self, limits="", extra="", listeners=None, address="127.0.0.1", name="a"):
+        self.dir = os.path.join(folder(), name)
+        os.makedirs(self.dir)
+        names = list(listeners or LISTENERS)
+        self.ports = dict(zip(names, free_ports(len(names))))
+        self.address = address
+        self.listeners = listeners or LISTENERS
+        cert, key = make_certificate(HOST)
+        self.conf = self.write_conf("conf", limits, extra)
+        self.p = subprocess.Popen(
+            [os.path.join(BUILD, "t/smtpd/harness"), os.path.join(BUILD, "smtpd/smtpd"), self.conf,
+             self.dir, cert, key], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.lines = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+        self.pid = 0
+        first = [self.line(), self.line()]
+        for text in first:
+            if text.startswith("pid "):
+                self.pid = int(text[4:])
+        tap.ok("ready 1" in first, f"smtpd {name} is ready", first)
+
+    def write_conf(self, file, limits="", extra=""):
+        path = os.path.join(self.dir, file)
+        blocks = "".join(
+            f"listen {n} {{\n\taddress {self.address}:{self.ports[n]}\n\t" +
+            text.replace("; ", "\n\t") + "\n}\n" for n, text in self.listeners.items())
+        with open(path, "w") as f:
+            f.write(f"hostname {HOST}\nlog {{\n\tevents {self.dir}/events\n}}\nlimits {{\n\tauth-delay 0s\n{limits}\n}}\n{extra}\n{blocks}"
+                    "certificate default {\n\tchain /c\n\tkey /k\n}\n")
+        return path
+
+    def _read(self):
+        for line in self.p.stdout:
+            self.lines.put(line.rstrip("\n"))
+        self.lines.put("EOF")
+
+    def line(self, seconds=20):
+        try:
+            return self.lines.get(timeout=seconds)
+        except queue.Empty:
+            return "(nothing)"
+
+    def until(self, pattern, seconds=20):
+        """The next line that matches; those before it are dropped."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            text = self.line(max(0.01, end - time.monotonic()))
+            if re.search(pattern, text):
+                return text
+            if text == "EOF":
+                break
+        return f"(no line {pattern})"
+
+    def nothing(self, pattern, seconds=0.3):
+        """No line of that kind comes in this time."""
+        return self.until(pattern, seconds).startswith("(no line")
+
+    def order(self, text):
+        self.p.stdin.write(text + "\n")
+        self.p.stdin.flush()
+        return self.until(re.escape("did " + text))
+
+    def stored(self, seconds=20):
+        """The next message: its line as a dict, content and front as bytes."""
+        text = self.until("^stored ", seconds)
+        m = re.match(r"stored (\d+) (\w+) (.*) to=(.*)$", text)
+        if not m:
+            return None
+        d = dict(x.split("=", 1) for x in m[3].split(" ") if "=" in x)
+        with open(os.path.join(self.dir, f"msg.{m[1]}"), "rb") as f:
+            data = f.read()
+        n = int(d["front"])
+        d.update(qid=m[2], to=m[4].split(","), front=data[:n].decode(), content=data[n:])
+        return d
+
+    def log(self):
+        with open(os.path.join(self.dir, "log")) as f:
+            return f.read()
+
+    def wait_log(self, pattern, name, seconds=10):
+        try:
+            wait_for(lambda: re.search(pattern, self.log(), re.M), seconds)
+            return tap.ok(True, name)
+        except AssertionError:
+            return tap.ok(False, name, f"/{pattern}/ not in:\n{self.log()[-3000:]}")
+
+    def connect(self, port="net", greet=True, timeout=20, host=None, source=None):
+        return Client(self, port, greet, timeout, host, source)
+
+    def ready(self, port="net", helo="client.test"):
+        """A client behind EHLO, STARTTLS and AUTH, as the listener wants it."""
+        c = self.connect(port)
+        c.cmd(f"EHLO {helo}")
+        if port == "submission":
+            c.starttls()
+            c.cmd(f"EHLO {helo}")
+        if port in ("submission", "smtps", "key", "both"):
+            c.cmd("AUTH PLAIN " + GOOD)
+        return c
+
+    def end(self, status=0, name="smtpd ends clean"):
+        self.order("drain 10")
+        text = self.until("^exit ")
+        tap.equal(text, f"exit {status}", name)
+        self.p.stdin.close()
+        self.p.wait(10)
+
+
+class Client:
+    def __init__(self, smtpd, port, greet, timeout, host, source):
+        self.s = smtpd
+        self.buf = b""
+        self.code = 0
+        self.sock = socket.create_connection((host or "127.0.0.1", smtpd.ports[port]), timeout,
+                                             (source, 0) if source else None)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if port == "smtps":
+            self.wrap()
+        if greet:
+            self.reply()
+
+    def wrap(self):
+        ctx = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        ctx.check_hostname = False
+        ctx.verify_mode = ssl.CERT_NONE
+        self.sock = ctx.wrap_socket(self.sock, server_hostname=HOST)
+
+    def starttls(self):
+        self.cmd("STARTTLS")
+        self.wrap()
+
+    def send(self, data):
+        self.sock.sendall(data.encode() if isinstance(data, str) else data)
+
+    def reply(self):
+        """One reply: its lines joined by newlines; "" at the end of the connection."""
+        lines = []
+        while True:
+            while b"\r\n" not in self.buf:
+                try:
+                    more = self.sock.recv(65536)
+                except (ConnectionResetError, ssl.SSLError):
+                    more = b""
+                if not more:
+                    self.code = 0
+                    return "\n".join(lines)
+                self.buf += more
+            line, self.buf = self.buf.split(b"\r\n", 1)
+            lines.append(line.decode("latin-1"))
+            if line[3:4] != b"-":
+                self.code = int(line[:3])
+                return "\n".join(lines)
+
+    def cmd(self, line):
+        self.send(line + "\r\n")
+        return self.reply()
+
+    def envelope(self, sender="app@acme.example", to=("user@dest.example",)):
+        self.cmd(f"MAIL FROM:<{sender}>")
+        for rcpt in to:
+            self.cmd(f"RCPT TO:<{rcpt}>")
+        return self.cmd("DATA")
+
+    def mail(self, content, **kw):
+        """A whole message; content without final dot. The last reply."""
+        self.envelope(**kw)
+        self.send(content)
+        return self.cmd(".")
+
+    def closed(self):
+        """Nothing but the end of the connection comes."""
+        return self.reply() == ""
+
+    def close(self):
+        self.sock.close()
+
+
+def is_reply(got, want, name):
+    """want: the beginning of the reply."""
+    return tap.ok(got.startswith(want), name, f" got: {got!r}\nwant: {want!r}")
