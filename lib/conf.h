@@ -103,11 +103,22 @@ struct conf {
 /*
  * Reads and checks a file with its includes. NULL when anything is wrong; `errors` then holds one
  * line per error (without it: "file:line:column: text\n"). Warnings go to the same buf after a success.
- * conf_file also checks what needs the host: that files exist, modes of secrets, known accounts.
+ * Also checks what needs the host: that files exist, modes of secrets, known accounts. Defaults from the
+ * host: its name; listeners mx, submission and smtps when no listen block is there; a certificate in
+ * tls/ beside the file or from certbot when no certificate block is there.
  */
 struct conf *conf_read_file(const char *path, struct buf *errors);
-/* From memory; `name` stands for the file in errors. Includes are refused. For daemons and fuzzing. */
+/*
+ * From memory; `name` stands for the file in errors. Includes are refused. For daemons and fuzzing: any
+ * bytes, in bounded time and memory. What depends on the host has no default here: host name, listeners
+ * and certificate are those of the text.
+ */
 struct conf *conf_read_text(struct view text, const char *name, struct buf *errors);
+/*
+ * What can be read of a file, for commands that only need to find a running suite: wrong directives
+ * keep their defaults, nothing is checked. NULL only when the file itself cannot be read.
+ */
+struct conf *conf_read_lenient(const char *path, struct buf *errors);
 void conf_free(struct conf **c);
 /*
  * The whole configuration as text that conf_read_text() reads back to an equal value: includes
@@ -120,12 +131,17 @@ void conf_print_man(struct buf *out);
 /* Value of "retry.a" or "listen submission.tls" as text; false when there is no such name. */
 bool conf_value(const struct conf *c, const char *name, struct buf *out);
 
+/* Every directive with its value, in the order of the schema; names as conf_value() takes them. */
+void conf_each(const struct conf *c, void (*visit)(void *ctx, const char *name, struct view value),
+    void *ctx);
+
 /* Literals that also commands take. false with nothing changed when malformed. */
 bool conf_parse_duration(struct view v, uint64_t *seconds);
 bool conf_parse_size(struct view v, uint64_t *bytes);
 bool conf_parse_cidr(struct view v, struct cidr *out);
 bool conf_parse_hostport(struct view v, struct hostport *out); /* out->text is owned */
 bool conf_parse_relay(struct view v, struct relay *out);       /* out->host is owned */
+bool conf_host_valid(struct view v); /* a host name in ASCII, not an address */
 bool cidr_match(const struct cidr *c, const struct sockaddr *sa);
 bool cidrs_match(const struct conf_cidrs *list, const struct sockaddr *sa);
 

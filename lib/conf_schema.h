@@ -152,4 +152,19 @@
 	B(many, listen) B(many, certificate) B(one, limits) B(one, retry) B(one, delivery)         \
 	B(one, resolver) B(one, spool) B(one, log)
 
+/* What a block is for: sample file and manual page. */
+#define CONF_DOC_main "The host, its folders and where mail goes."
+#define CONF_DOC_listen                                                                            \
+	"A group of addresses with one policy, repeatable under different names. Without any: mx " \
+	"(port 25), submission (587) and smtps (465) on all addresses."
+#define CONF_DOC_certificate                                                                       \
+	"A TLS certificate; listeners name it. Without any: tls/HOSTNAME.crt and .key beside the " \
+	"configuration file, else those of certbot in /etc/letsencrypt/live/HOSTNAME."
+#define CONF_DOC_limits "What one session and one message may take."
+#define CONF_DOC_retry "When a delivery that failed for now is tried again, and when it is given up."
+#define CONF_DOC_delivery "Connections to other hosts."
+#define CONF_DOC_resolver "DNS."
+#define CONF_DOC_spool "The segments of the queue."
+#define CONF_DOC_log "Log lines and events."
+
 #endif

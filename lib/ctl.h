@@ -31,16 +31,28 @@ struct ctl_call {
 	/* private */
 	struct ctl_conn *conn;
 	struct buf args, row, *rows; /* rows: in-process use (mtactl --offline) */
-	char text[256];
+	char text[IPC_TEXT_MAX];
+	bool receiving; /* more arguments follow */
+	bool active;	/* inside run() */
+	bool finished;	/* ctl_finish() came inside run() */
 };
+
+enum { CTL_ARGS_MAX = 16 << 20, CTL_BACKLOG_MAX = 256 << 10 };
 
 /*
  * Serves one connection that master handed over (takes fd; self-freeing). The table ends with
  * { NULL, NULL }.
  */
 void ctl_serve(struct loop *l, int fd, uint32_t uid, const struct ctl_command *table, void *daemon);
-/* Runs one command in this process: frames as they would be sent go to `frames`. For --offline. */
+/*
+ * Runs one command in this process: its frames, the last one a ctl_end, as they would be sent go to
+ * `frames`. A command that has to wait for somebody else ends with status 1. -1: unknown command. For
+ * mtactl --offline.
+ */
 int ctl_run_local(const struct ctl_command *table, void *daemon, struct view command,
+    struct view args, struct buf *frames);
+/* The same in the name of another user. */
+int ctl_run_as(uint32_t uid, const struct ctl_command *table, void *daemon, struct view command,
     struct view args, struct buf *frames);
 
 /* Arguments by name; an absent one is an empty view. */
@@ -49,12 +61,19 @@ bool ctl_flag(const struct ctl_call *call, const char *name);
 /* The n-th value of a repeated argument; false behind the last. */
 bool ctl_arg_nth(const struct ctl_call *call, const char *name, size_t n, struct view *out);
 
-/* One row: fields in the order in which they are shown, then ctl_row_end(). */
+/*
+ * One row: fields in the order in which they are shown, then ctl_row_end(). A value over 32 KiB, or
+ * over what still fits into the row (60000 bytes), is cut.
+ *
+ * On the wire a number is its decimal digits, a time microseconds in decimal (empty: none), a bool "1"
+ * or "0", a list its elements as blocks (buf_put_block).
+ */
 void ctl_text(struct ctl_call *call, const char *name, struct view v);
 void ctl_str(struct ctl_call *call, const char *name, const char *s);
 void ctl_number(struct ctl_call *call, const char *name, uint64_t x);
 void ctl_time(struct ctl_call *call, const char *name, uint64_t wall_us); /* 0: null */
 void ctl_bool(struct ctl_call *call, const char *name, bool x);
+void ctl_list(struct ctl_call *call, const char *name, const struct view *v, size_t n);
 void ctl_row_end(struct ctl_call *call);
 /* The result of the call; printed by mtactl on stderr when status is not 0. Returns CTL_DONE. */
 enum ctl_result ctl_end(struct ctl_call *call, uint8_t status, const char *fmt, ...)

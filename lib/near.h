@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The nearest valid name for a misspelt one: the fewest edits (insert, delete, replace a byte, swap two
- * neighbours), at most one in three bytes. Names over NEAR_MAX bytes have no neighbours.
+ * The nearest valid name for a misspelt one: the fewest edits (insert, delete, replace a byte, swap
+ * two neighbours), at most one in three bytes. Names over NEAR_MAX bytes have no neighbours.
  */
 #ifndef EKIDEN_NEAR_H
 #define EKIDEN_NEAR_H

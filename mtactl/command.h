@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The commands of mtactl: those that a daemon answers (lib/ctl_schema.h) and those that mtactl does
+ * itself, in one table of the same form. Names, arguments, usage texts, --help and the manual page
+ * come from it.
+ */
+#ifndef EKIDEN_MTACTL_COMMAND_H
+#define EKIDEN_MTACTL_COMMAND_H
+
+#include "lib/ctl_schema.h"
+#include "lib/ipc.h"
+
+struct mtactl;
+struct args;
+
+struct command {
+	enum role role; /* who answers; ROLE_MTACTL: `run` does */
+	const char *name;
+	const char *args; /* as described in lib/ctl_schema.h */
+	const char *doc;
+	int (*run)(struct mtactl *m, const struct args *a); /* exit status */
+};
+
+/* X(role, handler, "command", "arguments", "documentation") */
+#define LOCAL_COMMANDS(X)                                                                          \
+	X(MTACTL, map_build, "map build", "FILE [DB]",                                             \
+	    "Build the look-up table FILE.db (or DB) from the text file FILE: lines \"key value\".") \
+	X(MTACTL, map_query, "map query", "FILE KEY",                                              \
+	    "Look KEY up in FILE.db. Exit status 1 when it is not there.")                         \
+	X(MTACTL, config_check, "config check", "",                                                \
+	    "Check the configuration and the files it names, as a start or reload would.")         \
+	X(MTACTL, config_show, "config show", "[NAME] --changed",                                  \
+	    "Show the configuration as it is understood: all of it, what differs from the defaults " \
+	    "(--changed), or the value of one directive such as retry.a or \"listen mx.tls\".")    \
+	X(MTACTL, config_defaults, "config defaults", "",                                          \
+	    "Print a sample configuration with every directive, its default and its documentation.") \
+	X(MTACTL, version, "version", "", "Print the version of mtactl.")                          \
+	X(MTACTL, help, "help", "[WORD...]", "Show the commands, or how to use one of them.")
+
+/* All commands, in the order of the documentation. */
+const struct command *commands(size_t *count);
+/* The command with this whole name, or NULL. */
+const struct command *command_find(struct view name);
+/* Whether some command's name begins with this word. */
+bool command_group(struct view word);
+
+/* Whether its rows are a list: a table even if there is one only. */
+bool command_lists(const struct command *c);
+
+enum arg_kind { ARG_WORD, ARG_VALUE, ARG_FLAG };
+
+enum { ARG_NAME_MAX = 32, ARGS_OF_COMMAND_MAX = 16 };
+
+struct arg_spec {
+	enum arg_kind kind;
+	char name[ARG_NAME_MAX];  /* as the handler knows it */
+	char value[ARG_NAME_MAX]; /* as usage texts show it */
+	bool optional, repeat;
+};
+
+/* The arguments of a command, expanded; the number of them. */
+size_t command_args(const struct command *c, struct arg_spec specs[static ARGS_OF_COMMAND_MAX]);
+
+#define COMMAND_PROTOTYPE(role, handler, name, arg_list, doc)              \
+	int local_##handler(struct mtactl *m, const struct args *a);
+LOCAL_COMMANDS(COMMAND_PROTOTYPE)
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: ISC */
+/* What the parts of mtactl share. */
+#ifndef EKIDEN_MTACTL_H
+#define EKIDEN_MTACTL_H
+
+#include "lib/conf.h"
+#include "mtactl/args.h"
+
+enum { STATUS_DONE = 0, STATUS_FAILED = 1, STATUS_USAGE = 2 };
+
+struct mtactl {
+	const char *config; /* path */
+	bool json, offline;
+};
+
+/* print.c */
+/* A message on standard error: "mtactl: ..."; returns STATUS_FAILED. */
+int complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void complain_raw(struct buf *b); /* as it is */
+/* Writes it all to standard output; false (with a message) when that fails. Wipes the buf. */
+bool print(struct buf *b);
+
+/*
+ * The configuration, as far as it can be read, to find the suite. With `strict` any error in it is
+ * fatal. NULL: told on standard error.
+ */
+struct conf *load_config(const struct mtactl *m, bool strict);
+
+/* client.c: asks the running suite. offline.c: does authd's work in its place. Exit status. */
+struct output;
+int client_run(struct mtactl *m, const struct args *a);
+int offline_run(struct mtactl *m, const struct args *a);
+
+/* The exit status of a call; its text is for people. */
+int finish_call(const struct ipc_ctl_end *end, struct output *o);
+
+/* help.c */
+void help_overview(struct buf *out);
+/* Of one command, or of all whose name begins with these words. */
+void help_command(const struct command *c, struct buf *out);
+bool help_group(struct view words, struct buf *out);
+/* The commands as mdoc, for mtactl(8). */
+void help_man(struct buf *out);
+/* "mtactl queue hold [ID...] [--tenant=TENANT] ..." */
+void help_usage(const struct command *c, struct buf *out);
+
+#endif

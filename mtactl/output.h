@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Rows to standard output. JSON: one object a line, names and types as the command declares them; a
+ * time is "2026-11-22T03:04:05.678Z" or null.
+ * For people: rows of equal names are a table (its first ROWS_KEPT rows decide the widths); a row
+ * that stands alone is "name: value" lines, except in a list. Control characters never reach the
+ * terminal.
+ */
+#ifndef EKIDEN_MTACTL_OUTPUT_H
+#define EKIDEN_MTACTL_OUTPUT_H
+
+#include "lib/err.h"
+#include "lib/ipc.h"
+
+enum { ROWS_KEPT = 500, COLUMNS_MAX = 64 };
+
+struct column {
+	char name[65];
+	bool right; /* numbers */
+	size_t width;
+};
+
+struct output {
+	bool json;
+	bool list; /* a single row is a table, too */
+	struct buf out;
+	/* The rows of one table that wait for its widths: cells as blocks. */
+	struct column columns[COLUMNS_MAX];
+	size_t column_count;
+	struct buf cells;
+	size_t kept;
+	bool started; /* widths are fixed, the heading is written */
+	size_t rows, groups;
+	bool failed; /* standard output does not take it */
+};
+
+void output_init(struct output *o, bool json, bool list);
+/* One ctl_row; false: not a valid one. */
+bool output_row(struct output *o, struct view fields);
+/* Writes what was kept back. false: standard output failed (told). Frees and wipes. */
+bool output_end(struct output *o);
+
+#endif
