@@ -170,12 +170,17 @@ log_escape(struct buf *out, struct view v, size_t max, const char *also)
 {
 	struct view r = view_first(v, max);
 
-	for (size_t i = 0; i < r.n; i++) {
-		unsigned char c = (unsigned char)r.p[i];
-		if (!plain(c) || c == '\\' || (also && strchr(also, c)))
-			buf_printf(out, "\\%03o", c);
-		else
-			buf_putc(out, (char)c);
+	while (r.n) {
+		size_t n = 0;
+		while (n < r.n && plain((unsigned char)r.p[n]) && r.p[n] != '\\' &&
+		    (also == NULL || strchr(also, r.p[n]) == NULL))
+			n++;
+		buf_put(out, r.p, n);
+		r = view_skip(r, n);
+		if (r.n) {
+			buf_printf(out, "\\%03o", (unsigned char)r.p[0]);
+			r = view_skip(r, 1);
+		}
 	}
 	if (v.n > max)
 		buf_puts(out, "...");

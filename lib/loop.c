@@ -11,7 +11,7 @@
 #include "lib/buf.h"
 #include "lib/loop.h"
 
-enum { EVENTS_PER_TURN = 512 };
+enum { EVENTS_PER_TURN = 512, ROUNDS_PER_TURN = 8 };
 
 struct signal_cb {
 	void (*cb)(void *ctx, int signo);
@@ -293,15 +293,23 @@ run_timers(struct loop *l)
 	}
 }
 
+/*
+ * Tasks posted by a task of the same phase run too, in rounds; the bound keeps a peer that sends without
+ * end from holding up the commits and replies of the turn.
+ */
 static void
 run_tasks(struct task_queue *q)
 {
-	for (struct loop_task *t; (t = q->head) != NULL;) {
-		q->head = t->next;
-		if (q->head == NULL)
-			q->end = &q->head;
-		t->posted = false;
-		t->run(t);
+	for (int round = 0; q->head && round < ROUNDS_PER_TURN; round++) {
+		struct loop_task *t, *last = CONTAINER(q->end, struct loop_task, next);
+		do {
+			t = q->head;
+			q->head = t->next;
+			if (q->head == NULL)
+				q->end = &q->head;
+			t->posted = false;
+			t->run(t);
+		} while (t != last && q->head);
 	}
 }
 

@@ -295,7 +295,6 @@ class Ekiden(Mta):
         return p.stdout
 
     def after_start(self, hold):
-        host.wait_until(lambda: self.ask(("status",)) is not None, 20)
         for argv in self.setup:
             self.ask(argv)
 

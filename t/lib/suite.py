@@ -37,7 +37,7 @@ class Tap:
         if not passed:
             self.failed += 1
             if detail is not None:
-                for line in str(detail).splitlines()[-60:]:
+                for line in str(detail).splitlines()[-25:]:
                     print(f"#   {line}", flush=True)
         return bool(passed)
 
@@ -362,7 +362,7 @@ class Suite:
         self.conf = os.path.join(self.dir, "ekiden.conf")
         self.logfile = os.path.join(self.dir, "mail.log")
         self.mx, self.submission, self.smtps, self.plain = (free_port() for _ in range(4))
-        crt, key = make_certificate()
+        self.certificate = crt, key = make_certificate(f"{name}.mta.test")
         if listeners is None:
             listeners = f"""
 listen mx {{ address 127.0.0.1:{self.mx}; tls starttls; auth optional; reverse-lookup no; }}
@@ -396,7 +396,7 @@ log {{ file {self.logfile}; level debug; }}
     def start(self, seconds=20):
         self.stderr = open(os.path.join(self.dir, "stderr"), "a")
         if self.user:
-            for path in [self.dir, self.conf] + list(make_certificate()):
+            for path in (self.dir, self.conf, *self.certificate):
                 os.chown(path, self.user, self.user)
         self.proc = Process([f"{BUILD}/master/ekiden", "-f", "-c", self.conf], stdout=self.stderr,
                             stderr=self.stderr, user=self.user, group=self.user,
