@@ -3,11 +3,16 @@
  * The skeleton of every daemon: main() is daemon_run(&spec, argc, argv).
  *
  * Started by master with fd 3 = the channel to master and nothing else open but 0-2. All messages up
- * to the first `apply` are read blocking; then, in this order: chdir/chroot, groups, gid, uid (each
- * verified), no_new_privs, rlimits, seccomp allow-list of the role; then spec->init, `ready`, loop.
- * This file is the only place where privileges are given up.
+ * to the first `apply` are read blocking; then, in this order: rlimits, chdir/chroot, groups, gid,
+ * uid (each verified), no_new_privs and the seccomp allow-list of the role. Only behind that is
+ * anything parsed: the configuration, material, peers (in the order of their frames), then
+ * spec->init, `ready`, loop. This file is the only place where privileges are given up.
  *
- * The end of the master channel ends the process; so do drain (after its deadline at the latest).
+ * Every configuration comes with the whole set of its material (listeners, keys, ...), which replaces
+ * the former set when it is applied; peers come and go at any time.
+ *
+ * SIGTERM, SIGINT, SIGHUP and SIGQUIT are ignored: master says when to stop. The end of the master
+ * channel ends the process; so does drain (after its deadline at the latest).
  */
 #ifndef EKIDEN_DAEMON_H
 #define EKIDEN_DAEMON_H
@@ -57,10 +62,26 @@ struct daemon {
 	uint32_t instance, instances;
 	bool confined;	/* running as its own user id in a chroot */
 	bool draining;
-	struct channel master;
+	struct channel master; /* open once init is done */
 	char ident[64];
 	struct loop_timer drain_timer;
+	/* private */
+	char host[256];
+	struct conf *next_conf;	  /* sent, not yet applied */
+	char conf_error[ERR_TEXT_MAX]; /* why next_conf is NULL */
 };
+
+/* The two scales are one. */
+static inline enum log_level
+log_level_of(enum conf_level level)
+{
+	_Static_assert((int)CONF_LEVEL_debug == (int)LOG_LEVEL_DEBUG &&
+	        (int)CONF_LEVEL_info == (int)LOG_LEVEL_INFO &&
+	        (int)CONF_LEVEL_warning == (int)LOG_LEVEL_WARNING &&
+	        (int)CONF_LEVEL_error == (int)LOG_LEVEL_ERROR,
+	    "levels of the configuration and of the log differ");
+	return (enum log_level)level;
+}
 
 int daemon_run(const struct daemon_spec *spec, int argc, char **argv);
 /* Leaves the loop; exit status 0. */

@@ -8,6 +8,8 @@
  * The header has its own CRC and one over the envelope, so that a damaged content never hides the
  * records behind it; front and content share a CRC that `smtp` checks while it sends.
  * Every record carries the generation of its segment: bytes of a former life never match.
+ * Behind the last record of a commit stands an end mark, which the next commit overwrites: a reader
+ * that meets it knows that nothing follows; one that meets neither record nor mark searches on.
  *
  * A queue id is 64 bits: generation (44 bits, never reused, at least the milliseconds of its creation)
  * and index of the record in its segment (20 bits); as text 13 characters [0-9B-DF-HJ-NP-TV-Z] (no
@@ -27,8 +29,11 @@ enum {
 	SEGMENT_INDEX_BITS = 20,
 	QID_CHARS = 13,
 	ENVELOPE_MAX = 64 << 20,
+	END_MARK = 64, /* bytes */
 	RCPTS_MAX = 100000
 };
+/* Records of one generation; a writer asks for another segment before this one is used up. */
+#define SEGMENT_RECORDS_MAX ((1u << SEGMENT_INDEX_BITS) - 1)
 
 enum {
 	SEGMENT_DOTS = 1,     /* a content line begins with a dot: sending needs stuffing */
@@ -71,6 +76,7 @@ struct record {
 	uint32_t envelope_len, front_len;
 	uint64_t content_len;  /* inline bytes; 0 with SEGMENT_BIG (see env.size) */
 	uint32_t content_crc;  /* over front and content, also of a big file */
+	uint32_t envelope_crc;
 	uint64_t qid;
 	uint32_t flags;
 };
@@ -82,7 +88,7 @@ struct segment_header {
 	uint32_t writer;    /* role << 16 | instance */
 };
 
-/* Segment header, padded to SEGMENT_DATA bytes. */
+/* Segment header: two copies, SEGMENT_DATA bytes together; one good copy is enough to read it. */
 void segment_header_put(struct buf *b, const struct segment_header *h);
 bool segment_header_get(struct view v, struct segment_header *h);
 
@@ -95,6 +101,8 @@ uint64_t record_length(const struct envelope *env, size_t envelope_len, size_t f
  */
 void record_head_put(struct buf *b, uint64_t gen, const struct envelope *env, size_t front_len,
     uint64_t inline_len, uint32_t content_crc, struct record *r);
+/* The same for an envelope that is encoded already (a record moved to another segment). */
+void record_head_copy(struct buf *b, uint64_t gen, struct view envelope, struct record *r);
 /*
  * Header only (64 bytes at least). false: no record of this generation here (end of the segment, or
  * damage: bytes with the right magic and generation but a wrong CRC set *damaged).
@@ -109,6 +117,10 @@ record_front_at(const struct record *r)
 {
 	return RECORD_HEADER + (uint64_t)r->envelope_len;
 }
+
+/* END_MARK bytes. */
+void end_mark_put(struct buf *b, uint64_t gen);
+bool end_mark_is(struct view v, uint64_t gen);
 
 /* Done marks: fixed size, appended in batches to <segment>.done. */
 enum { DONE_MARK = 24 };

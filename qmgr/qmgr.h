@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The queue manager's state. Which file does what:
+ *
+ * writer   processes that append to the spool   | segments  the pool of segments, big files
+ * recover  replay at start, tails of segments   | store     Berkeley DB and done marks, the tick
+ * message  messages, recipients, their states   | lane      lanes, what waits for them
+ * conn     smtp processes, connections, jobs    | report    reports by bounce
+ * loader   deferred recipients that are due     | compact   nearly dead segments
+ * admin    mtactl                               | sched, retry, route: pure decisions
+ */
+#ifndef EKIDEN_QMGR_QMGR_H
+#define EKIDEN_QMGR_QMGR_H
+
+#include "lib/daemon.h"
+#include "lib/db.h"
+#include "lib/segment.h"
+#include "qmgr/retry.h"
+#include "qmgr/route.h"
+#include "qmgr/table.h"
+
+/* A list that its elements carry; see list.h. */
+struct link {
+	struct link *next, *prev;
+};
+
+/* Settings in the form in which they are used; replaced whole by a reload. */
+struct settings {
+	struct retry_rule retry;
+	uint32_t *steps;
+	struct route_rules route;
+	const char *helo; /* of d->conf */
+	uint32_t connections, connections_total, messages_per_connection, recipients_per_message;
+	uint32_t idle_s;
+	uint64_t active;
+	uint64_t segment_size;
+	uint32_t spare_segments, compact_percent;
+};
+
+/* Identity is by name; one address per name, for as long as the process lives. */
+struct tenant {
+	struct table_node node;
+	char name[]; /* <= IPC_NAME_MAX */
+};
+
+struct counts {
+	uint64_t messages, bytes;
+	uint64_t active, deferred, held; /* recipients */
+};
+
+/* The pool (segments.c). */
+struct pool {
+	int seg_dir, big_dir, quarantine_dir;
+	struct table segments; /* by generation, free ones too */
+	struct link free;
+	size_t free_count;
+	struct link recycle; /* without live messages */
+	struct making *making; /* the segment being pre-written */
+	uint64_t last_gen;     /* generations and big files share one sequence */
+	bool no_space;
+	struct loop_timer step;	 /* of pre-writing, or of the next try to find space */
+	struct loop_timer locks; /* waits for writers to let go */
+	uint64_t big_sweep_below; /* files left by a former life have lower numbers; 0: swept */
+	struct table bigs;	  /* handed out, not yet named by a record */
+	struct buf big_wants;	  /* of this turn: one folder sync for all */
+	struct loop_task big_task;
+};
+
+/* Berkeley DB and done marks (store.c). */
+struct store {
+	struct db_env *env;
+	struct db *message, *rcpt, *segment, *meta;
+	struct db *by_due, *by_domain, *by_tenant, *by_segment;
+	struct buf ops; /* to be applied, in order */
+	size_t ops_applied; /* bytes of ops in the database, not yet synced */
+	size_t ops_count, ops_since_checkpoint;
+	bool failed;	  /* the environment has to be opened again */
+	uint64_t failed_at_ms;
+	struct loop_timer tick;
+	struct loop_task write_task;
+	struct link dirty; /* segments with marks to write or sync */
+	struct buf unlink; /* big files that go when what is above is durable */
+};
+
+struct qmgr {
+	struct daemon *d;
+	struct loop *loop;
+	struct settings set;
+	struct db_map *transport;
+	struct queue_clock clock;
+	uint64_t now_us; /* queue time of this turn */
+	uint64_t now_at; /* the turn's wall clock when it was read */
+	struct counts counts;
+	struct pool pool;
+	struct store store;
+	struct table messages, lanes, tenants, conns, jobs, reports;
+	struct link writers, smtps;
+	struct channel *bounce; /* NULL: none */
+	/* Work collected during a turn. */
+	struct link settle; /* messages whose states changed */
+	struct loop_task settle_task;
+	struct link runnable, starved; /* lanes */
+	struct loop_task dispatch_task;
+	struct link idle_conns;
+	uint32_t conns_open;
+	uint64_t last_id; /* of connections, jobs, reports */
+	/* Deferred recipients that come due (loader.c). */
+	struct loop_timer load_timer;
+	struct buf load_from; /* key of the due index to go on from */
+	uint64_t load_due_us; /* due time of load_from */
+	bool load_blocked;    /* no room in memory when it last looked */
+	struct compaction *compaction;
+	struct loop_timer compact_timer, sweep_timer;
+	struct loop_task exit_task;
+	bool prepared, draining;
+};
+
+/* Queue time now. */
+uint64_t qmgr_now(struct qmgr *q);
+/* Queue time as wall clock, for people. */
+static inline uint64_t
+qmgr_wall(const struct qmgr *q, uint64_t queue_us)
+{
+	return queue_us + (uint64_t)q->clock.skew_us;
+}
+static inline uint64_t
+qmgr_queue_time(const struct qmgr *q, uint64_t wall_us)
+{
+	return wall_us - (uint64_t)q->clock.skew_us;
+}
+static inline uint64_t
+qmgr_id(struct qmgr *q)
+{
+	return ++q->last_id;
+}
+/* Interned; lives as long as the process. */
+struct tenant *tenant_get(struct qmgr *q, struct view name);
+
+/* From the configuration. -1: it cannot be used; out is untouched. */
+int settings_load(struct settings *out, const struct conf *conf, struct err *e);
+void settings_free(struct settings *s);
+/* Takes effect for what comes next. */
+int qmgr_configure(struct qmgr *q, struct err *e);
+/* Drain: leaves when no job is under way. */
+void qmgr_check_drained(struct qmgr *q);
+
+#endif

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Making segments: real zeros are written, in slices between other work, because a sync into blocks
+ * that were written before is several times faster than one into blocks that are only allocated.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "lib/durable.h"
+#include "lib/fault.h"
+#include "qmgr/compact.h"
+#include "qmgr/conn.h"
+#include "qmgr/list.h"
+#include "qmgr/segment_make.h"
+#include "qmgr/store.h"
+
+enum {
+	SLICE = 512 << 10,
+	DONE_BYTES = 256 << 10, /* of a done file, pre-written for the same reason */
+	PAUSE_MS = 5,		/* between slices while nobody waits */
+	SPACE_RETRY_MS = 5000
+};
+/* The first segments of a new spool are small, so that writers do not wait for them. */
+#define STARTER_BYTES (8ull << 20)
+/* Left to the database, done marks and the rest of the host. */
+#define SPACE_MARGIN (32ull << 20)
+
+struct making {
+	int fd;
+	uint64_t gen, size, at;
+	char name[20];
+	char *zeros;
+};
+
+static void
+end_making(struct qmgr *q, bool remove)
+{
+	struct making *m = q->pool.making;
+	char done[32];
+
+	if (m == NULL)
+		return;
+	q->pool.making = NULL;
+	if (remove) {
+		snprintf(done, sizeof(done), "%s.done", m->name);
+		unlinkat(q->pool.seg_dir, m->name, 0);
+		unlinkat(q->pool.seg_dir, done, 0);
+		close(m->fd);
+	}
+	free(m->zeros);
+	free(m);
+}
+
+static void
+no_space(struct qmgr *q, const char *why)
+{
+	if (!q->pool.no_space)
+		log_error("no space for another segment: %s", why);
+	q->pool.no_space = true;
+	end_making(q, true);
+	loop_timer_set(q->loop, &q->pool.step, SPACE_RETRY_MS);
+}
+
+static bool
+room_for(const struct qmgr *q, uint64_t size)
+{
+	struct statvfs v;
+
+	if (fstatvfs(q->pool.seg_dir, &v) < 0)
+		return true; /* writing will tell */
+	return (uint64_t)v.f_bavail * v.f_frsize > size + SPACE_MARGIN;
+}
+
+/* Header, and the end mark at the place of the first record. */
+static int
+write_header(int fd, uint64_t gen, uint64_t size, uint64_t now_us, struct err *e)
+{
+	struct buf b = BUF_INIT(SEGMENT_DATA + END_MARK);
+	struct segment_header h = { .gen = gen, .size = size, .created_us = now_us };
+
+	segment_header_put(&b, &h);
+	end_mark_put(&b, gen);
+	int rc = durable_pwrite(fd, b.p + b.off, buf_len(&b), 0, e);
+	buf_free(&b);
+	return rc;
+}
+
+static int
+make_done_file(struct qmgr *q, const struct making *m, struct err *e)
+{
+	char done[32];
+
+	snprintf(done, sizeof(done), "%s.done", m->name);
+	int fd = openat(q->pool.seg_dir, done, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
+	    0600);
+	if (fd < 0)
+		return err_errno(e, "create %s", done);
+	if (durable_pwrite(fd, m->zeros, DONE_BYTES, 0, e) == 0 && fsync(fd) == 0)
+		return fd;
+	if (errno)
+		err_errno(e, "write %s", done);
+	close(fd);
+	return -1;
+}
+
+/* The last slice is written: header last, so that a file without one is known to be unfinished. */
+static int
+finish_making(struct qmgr *q, struct making *m, struct err *e)
+{
+	struct segment_header h = { .gen = m->gen, .size = m->size };
+	int done_fd = make_done_file(q, m, e);
+
+	if (done_fd < 0)
+		return -1;
+	if (write_header(m->fd, m->gen, m->size, loop_wall_us(q->loop), e) < 0)
+		goto fail;
+	if ((errno = FAULT("make.sync")) != 0 || fsync(m->fd) < 0) {
+		err_errno(e, "fsync");
+		goto fail;
+	}
+	if (durable_sync_dir(q->pool.seg_dir, e) < 0)
+		goto fail;
+	segment_set_free(q, segment_add(q, m->name, m->fd, done_fd, &h));
+	end_making(q, false);
+	return 0;
+fail:
+	close(done_fd);
+	return -1;
+}
+
+/* How many are wanted beyond those that are free; *urgent: a writer has none. */
+static size_t
+missing(struct qmgr *q, bool *urgent)
+{
+	size_t want = q->set.spare_segments + compact_wants_segment(q);
+
+	*urgent = false;
+	LIST_EACH(&q->writers, l, after) {
+		struct writer *w = CONTAINER(l, struct writer, link);
+		want += w->wanted;
+		*urgent |= w->wanted && w->held == 0;
+	}
+	return want > q->pool.free_count ? want - q->pool.free_count : 0;
+}
+
+static int
+begin(struct qmgr *q, bool urgent)
+{
+	struct making *m = x_calloc(1, sizeof(*m));
+
+	m->size = urgent && q->set.segment_size > STARTER_BYTES ? STARTER_BYTES : q->set.segment_size;
+	m->gen = segments_next_gen(q);
+	m->zeros = x_calloc(1, SLICE);
+	snprintf(m->name, sizeof(m->name), "%" PRIx64, m->gen);
+	m->fd = openat(q->pool.seg_dir, m->name,
+	    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (m->fd >= 0 && room_for(q, m->size)) {
+		q->pool.making = m;
+		return 0;
+	}
+	const char *why = m->fd < 0 ? strerror(errno) : "the file system is nearly full";
+	if (m->fd >= 0) {
+		unlinkat(q->pool.seg_dir, m->name, 0);
+		close(m->fd);
+	}
+	free(m->zeros);
+	free(m);
+	no_space(q, why);
+	return -1;
+}
+
+static void
+step(struct loop_timer *t)
+{
+	struct qmgr *q = CONTAINER(t, struct qmgr, pool.step);
+	struct making *m;
+	struct err e;
+	bool urgent;
+
+	if (missing(q, &urgent) == 0 && q->pool.making == NULL)
+		return;
+	if (q->pool.making == NULL && begin(q, urgent) < 0) {
+		segments_serve(q);
+		return;
+	}
+	m = q->pool.making;
+	size_t n = m->size - m->at < SLICE ? (size_t)(m->size - m->at) : SLICE;
+	errno = FAULT("make.write");
+	int rc = errno ? err_errno(&e, "write") : durable_pwrite(m->fd, m->zeros, n, m->at, &e);
+	if (rc == 0)
+		rc = durable_sync(m->fd, &e);
+	m->at += n;
+	if (rc == 0 && m->at < m->size) {
+		loop_timer_set(q->loop, &q->pool.step, urgent ? 0 : PAUSE_MS);
+		return;
+	}
+	if (rc < 0 || finish_making(q, m, &e) < 0) {
+		no_space(q, e.text);
+		segments_serve(q);
+		return;
+	}
+	if (q->pool.no_space)
+		log_info("space for segments again");
+	q->pool.no_space = false;
+	segments_serve(q);
+}
+
+void
+segments_make(struct qmgr *q)
+{
+	bool urgent;
+
+	if (q->draining || q->pool.no_space || loop_timer_armed(&q->pool.step) ||
+	    missing(q, &urgent) == 0)
+		return;
+	loop_timer_set(q->loop, &q->pool.step, urgent ? 0 : PAUSE_MS);
+}
+
+void
+segment_make_init(struct qmgr *q)
+{
+	q->pool.step.fire = step;
+	list_init(&q->pool.recycle);
+}
+
+void
+segment_make_stop(struct qmgr *q)
+{
+	loop_timer_cancel(q->loop, &q->pool.step);
+	end_making(q, true);
+}
+
+void
+segment_recycle_later(struct qmgr *q, struct segment *s)
+{
+	list_put(&q->pool.recycle, &s->link);
+	store_wake(q);
+}
+
+static void
+remove_segment(struct qmgr *q, struct segment *s)
+{
+	char done[32];
+
+	snprintf(done, sizeof(done), "%s.done", s->name);
+	unlinkat(q->pool.seg_dir, s->name, 0);
+	unlinkat(q->pool.seg_dir, done, 0);
+	segment_drop(q, s);
+}
+
+/* The new generation makes every record and mark in the files one of a former life. */
+static void
+recycle(struct qmgr *q, struct segment *s)
+{
+	struct err e;
+	uint64_t old = s->gen, gen = segments_next_gen(q);
+
+	conn_drop_content(q, old);
+	if (s->indexed || s->sealed)
+		store_del_segment(q, old);
+	link_cut(&s->link);
+	/* A starter, or of a former setting: others take its place. */
+	if (s->size != q->set.segment_size && q->pool.free_count) {
+		remove_segment(q, s);
+		return;
+	}
+	int rc = write_header(s->fd, gen, s->size, loop_wall_us(q->loop), &e);
+	if (rc == 0 && (errno = FAULT("recycle.sync")) != 0)
+		rc = err_errno(&e, "fdatasync");
+	if (rc < 0 || durable_sync(s->fd, &e) < 0) {
+		log_error("segment %s cannot be recycled: %s", s->name, e.text);
+		remove_segment(q, s);
+		return;
+	}
+	table_del(&q->pool.segments, &s->node);
+	s->gen = gen;
+	table_put(&q->pool.segments, &s->node, hash_u64(gen));
+	segment_set_free(q, s);
+}
+
+void
+segments_recycle(struct qmgr *q)
+{
+	bool any = false;
+
+	LIST_EACH(&q->pool.recycle, l, after) {
+		struct segment *s = CONTAINER(l, struct segment, link);
+		any = true;
+		recycle(q, s);
+	}
+	if (any) {
+		store_put_gen(q);
+		segments_serve(q);
+	}
+}
