@@ -6,7 +6,7 @@
 
 #include "smtp/target.h"
 
-enum { HOSTS_MAX = 100, ADDRS_MAX = 64, LIST_MAX = HOSTS_MAX * 2 * ADDRS_MAX, NOT_OURS = 0x10000 };
+enum { HOSTS_MAX = 100, NOT_OURS = 0x10000 };
 
 struct candidate {
 	struct view host;
@@ -128,8 +128,7 @@ add_host(struct work *w, const struct ipc_mx_host *h)
 		w->temp_pref = h->pref;
 	for (int v6 = 0; v6 < 2; v6++) {
 		struct view ips = v6 ? h->v6 : h->v4;
-		for (size_t n = v6 ? 16 : 4; ips.n >= n && w->count < LIST_MAX;
-		     ips = view_skip(ips, n)) {
+		for (size_t n = v6 ? 16 : 4; ips.n >= n; ips = view_skip(ips, n)) {
 			set_address(&t, ips.p, v6, r->port);
 			if (is_own_listener(r->conf, &t) && h->pref < w->own_pref)
 				w->own_pref = h->pref;
@@ -242,6 +241,17 @@ none_left(const struct work *w, struct err *e)
 	    "%s has no address of the family of the source address", name);
 }
 
+static size_t
+count_addresses(struct view hosts)
+{
+	struct ipc_mx_host h;
+	size_t count = 0;
+
+	for (size_t n = 0; n < HOSTS_MAX && ipc_next(&ipc_desc_mx_host, &hosts, &h); n++)
+		count += h.v4.n / 4 + h.v6.n / 16;
+	return count;
+}
+
 int
 target_build(const struct target_rules *rules, const struct ipc_mx_answer *answer,
     struct target *out, struct err *e)
@@ -254,7 +264,7 @@ target_build(const struct target_rules *rules, const struct ipc_mx_answer *answe
 	struct ipc_mx_host h;
 	int rc;
 
-	w.v = x_calloc(LIST_MAX, sizeof(*w.v));
+	w.v = x_calloc(count_addresses(hosts), sizeof(*w.v));
 	for (size_t n = 0; n < HOSTS_MAX && ipc_next(&ipc_desc_mx_host, &hosts, &h); n++)
 		add_host(&w, &h);
 	filter(&w);

@@ -92,7 +92,8 @@ phases(void)
 {
 	struct named_task z = { .t.run = on_task, .name = 'Z' };
 	struct named_task late = { .t.run = on_task, .name = 'w', .then = &z.t, .phase = LOOP_LOG };
-	struct named_task log = { .t.run = on_task, .name = 'l', .then = &late.t, .phase = LOOP_WORK };
+	struct named_task flush = { .t.run = on_task, .name = 'f', .then = &late.t, .phase = LOOP_WORK };
+	struct named_task log = { .t.run = on_task, .name = 'l' };
 	struct named_task reply = { .t.run = on_task, .name = 'r' };
 	struct named_task commit = { .t.run = on_task, .name = 'c', .then = &reply.t, .phase = LOOP_REPLY };
 	struct named_task work = { .t.run = on_task, .name = 'a', .then = &commit.t, .phase = LOOP_COMMIT };
@@ -100,13 +101,14 @@ phases(void)
 
 	loop = loop_new();
 	memset(order, 0, sizeof(order));
+	loop_post(loop, LOOP_FLUSH, &flush.t);
 	loop_post(loop, LOOP_LOG, &log.t);
 	loop_post(loop, LOOP_WORK, &gone.t);
 	loop_post(loop, LOOP_WORK, &work.t);
 	loop_post(loop, LOOP_WORK, &work.t);
 	loop_unpost(loop, &gone.t);
 	loop_run(loop);
-	is_str(order, "acrlwZ", "work, commit, reply, log; work posted by log waits for the next turn");
+	is_str(order, "acrlfwZ", "work, commit, reply, log, flush; work posted by flush waits for the next turn");
 	loop_free(loop);
 }
 
