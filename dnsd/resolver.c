@@ -191,7 +191,7 @@ static void
 close_if_idle(struct resolver *r)
 {
 	if (r->closing && r->pending == 0)
-		loop_post(r->loop, LOOP_LOG, &r->delete_task);
+		loop_post(r->loop, LOOP_AFTER, &r->delete_task);
 }
 
 void

@@ -143,6 +143,23 @@ read_some(struct io *io, char *room, size_t want, struct err *e)
 	return (int)n;
 }
 
+/* The peer's bytes behind the end, so that it can see why; then the end. */
+static void
+linger(struct io *io)
+{
+	char waste[READ_CHUNK];
+	ssize_t n = recv(io->lf.fd, waste, sizeof(waste), 0);
+
+	if (n < 0 && errno == EINTR)
+		n = 1;
+	if (n > 0 && (io->lingered += (size_t)n) < IO_LINGER_MAX)
+		loop_post(io->loop, LOOP_WORK, &io->read_task);
+	else if (n >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
+		fail(io, NULL);
+	else if (io->lingered == 0)
+		fail(io, NULL); /* it waits for us */
+}
+
 static void
 deliver(struct io *io)
 {
@@ -157,6 +174,10 @@ read_run(struct loop_task *t)
 	struct io *io = CONTAINER(t, struct io, read_task);
 	struct err e = { 0 };
 
+	if (io->lingering && !io->dead) {
+		linger(io);
+		return;
+	}
 	if (io->dead || io->paused || io->finishing || io->handshaking || io->connecting)
 		return;
 	if (!io->readable || io->eof) {
@@ -221,7 +242,7 @@ on_ready(struct loop_fd *lf, unsigned events)
 	}
 	if (io->blocked && io->writable)
 		loop_post(io->loop, LOOP_FLUSH, &io->flush_task);
-	if (io->readable && !io->paused && !io->finishing)
+	if (io->lingering || (io->readable && !io->paused && !io->finishing))
 		loop_post(io->loop, LOOP_WORK, &io->read_task);
 }
 
@@ -254,13 +275,28 @@ write_some(struct io *io, struct view v, struct err *e)
 	return n;
 }
 
+/* All output of a finished io is written. */
+static void
+say_bye(struct io *io)
+{
+	if (io->tls)
+		tls_bye(io->tls);
+	shutdown(io->lf.fd, SHUT_WR);
+	io->lingering = true;
+	io->lingered = buf_len(&io->in);
+	if (io->eof)
+		fail(io, NULL);
+	else
+		linger(io);
+}
+
 static void
 flush_run(struct loop_task *t)
 {
 	struct io *io = CONTAINER(t, struct io, flush_task);
 	struct err e = { .class = ERR_TEMP, .esc = ESC(4, 4, 2), .text = "write failed" };
 
-	if (io->dead || io->connecting)
+	if (io->dead || io->connecting || io->lingering)
 		return;
 	if (io->out.bad) {
 		err_set(&e, ERR_PEER, ESC(4, 4, 2), "the peer does not read our output");
@@ -284,9 +320,7 @@ flush_run(struct loop_task *t)
 		return;
 	buf_free(&io->out);
 	if (io->finishing) {
-		if (io->tls)
-			tls_bye(io->tls);
-		fail(io, NULL);
+		say_bye(io);
 	} else if (io->blocked) {
 		io->blocked = false;
 		if (io->ops->drained)
@@ -313,9 +347,11 @@ io_tls(struct io *io, struct tls *t)
 {
 	if (buf_len(&io->out))
 		flush_run(&io->flush_task);
-	io->tls = t;
-	if (io->dead)
+	if (io->dead) {
+		tls_free(&t);
 		return;
+	}
+	io->tls = t;
 	io->handshaking = true;
 	io->readable = true;
 	handshake(io);

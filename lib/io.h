@@ -22,6 +22,8 @@
 
 struct io;
 
+enum { IO_LINGER_MAX = 8 << 20 };
+
 struct io_ops {
 	/* New bytes in io->in, or io->eof became true. */
 	void (*input)(struct io *io);
@@ -31,7 +33,7 @@ struct io_ops {
 	void (*connected)(struct io *io, const struct err *e);
 	/* The TLS handshake is decided; e == NULL: secured. Only after io_tls_*(). */
 	void (*secured)(struct io *io, const struct err *e);
-	/* End of stream (e == NULL), all output written after io_finish() (e == NULL), or failure. */
+	/* End of stream (e == NULL), the end after io_finish() (e == NULL), or failure. */
 	void (*closed)(struct io *io, const struct err *e);
 };
 
@@ -47,6 +49,8 @@ struct io {
 	bool readable, writable; /* edge-triggered state */
 	bool hup;	  /* the peer's end was signalled: read until it is seen */
 	bool connecting, handshaking, finishing, dead;
+	bool lingering;	  /* all is written; what the peer still sends is thrown away */
+	size_t lingered;  /* bytes of that */
 	bool blocked;	  /* output waits for the peer */
 	bool want_write;  /* the handshake waits to write */
 };
@@ -71,7 +75,11 @@ void io_resume(struct io *io);
 void io_tls(struct io *io, struct tls *t);
 /* For the `wake` of tls_server(): arg is the io. */
 void io_tls_wake(void *arg);
-/* Closes when the output is written: ops->closed(NULL) follows; input is no longer read. */
+/*
+ * Closes when the output is written: ops->closed(NULL) follows. Input is no longer delivered; a peer
+ * that has sent more is read until its end or IO_LINGER_MAX bytes, or the reset that unread bytes
+ * cause would destroy our last words. The owner sets a deadline.
+ */
 void io_finish(struct io *io);
 /* Closes at once; no callback follows. Idempotent. */
 void io_close(struct io *io);

@@ -5,7 +5,7 @@
  * One turn is: wait; run the callbacks of ready fds, due timers and signals; run the posted tasks by
  * phase (WORK; COMMIT makes things durable; REPLY answers what became durable; LOG writes the log
  * lines, so that they stand before those of their consequences elsewhere; FLUSH writes every output
- * with one system call each); reap.
+ * with one system call each; AFTER is for those who wait for that); reap.
  * That turn is what makes group commit: all that became complete in a turn shares one sync.
  *
  * An object that contains a loop_fd, loop_timer or loop_task is never freed inside a callback:
@@ -35,7 +35,7 @@ struct loop_timer {
 	size_t slot;	/* place in the heap + 1; 0 = not armed */
 };
 
-enum loop_phase { LOOP_WORK, LOOP_COMMIT, LOOP_REPLY, LOOP_LOG, LOOP_FLUSH, LOOP_PHASES };
+enum loop_phase { LOOP_WORK, LOOP_COMMIT, LOOP_REPLY, LOOP_LOG, LOOP_FLUSH, LOOP_AFTER, LOOP_PHASES };
 
 struct loop_task {
 	void (*run)(struct loop_task *t);

@@ -191,7 +191,7 @@ qmgr_check_drained(struct qmgr *q)
 	if (!q->draining || q->jobs.count || q->reports.count || q->exit_task.run)
 		return;
 	q->exit_task.run = leave;
-	loop_post(q->loop, LOOP_LOG, &q->exit_task);
+	loop_post(q->loop, LOOP_AFTER, &q->exit_task);
 }
 
 void

@@ -362,7 +362,7 @@ transaction_pump(struct session *s)
 		start_ahead(s);
 		break;
 	case READER_MORE:
-		loop_post(session_loop(s), LOOP_LOG, &s->pumped);
+		loop_post(session_loop(s), LOOP_AFTER, &s->pumped);
 		break;
 	case READER_DAMAGED:
 		damaged(s, j, &e);

@@ -335,7 +335,7 @@ on_input(struct io *io)
 			break;
 		if (!s->closed && buf_len(&io->out) > OUT_HIGH) {
 			io_pause(io);
-			loop_post(s->d->loop, LOOP_LOG, &s->after_flush);
+			loop_post(s->d->loop, LOOP_AFTER, &s->after_flush);
 		}
 	}
 }

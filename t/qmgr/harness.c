@@ -863,12 +863,10 @@ test_compaction(void)
 	kill_qmgr(true);
 	ok(start(SLOW), "kill -9 after compaction");
 	peers();
-	ok(take_job(&d) && content_good(&d), "the other, which was under way, is tried again");
-	deferred(&d);
-	ok(counted("messages=1 recipients=1") && QUIET(&w.smtp, conn_open, &o),
-	    "and copies do not bring finished mail to life");
+	ok(counted("messages=1 recipients=1 bytes=300000 active=0 deferred=1") &&
+		QUIET(&w.smtp, conn_open, &o), "copies do not bring finished mail to life");
 	CTL("queue flush", { "all", "" });
-	take_job(&d);
+	ok(take_job(&d) && content_good(&d), "the other one is there");
 	sent(&d);
 	ok(counted("messages=0"), "all delivered");
 	usleep(200000);
@@ -1239,6 +1237,116 @@ test_space(void)
 #endif
 }
 
+#ifdef EKIDEN_FAULTS
+static bool
+killed_itself(void)
+{
+	for (int i = 0; i < WAIT_MS / 10; i++) {
+		int status;
+		if (waitpid(w.pid, &status, WNOHANG) == w.pid)
+			return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+		usleep(10000);
+	}
+	return false;
+}
+
+/* Delivers everything until the queue is empty; how many of the ids in list were met. */
+static size_t
+deliver_all(const uint64_t *list, size_t n)
+{
+	bool met[8] = { false };
+	struct ipc_deliver d;
+	size_t count = 0;
+
+	CTL("queue flush", { "all", "" });
+	for (int i = 0; i < 20 && !strstr(ctl_call("queue count", NULL), "messages=0"); i++) {
+		if (!take_job(&d))
+			break;
+		for (size_t k = 0; k < n; k++)
+			met[k] |= list[k] == d.qid;
+		sent(&d);
+		usleep(50000);
+	}
+	for (size_t k = 0; k < n; k++)
+		count += met[k];
+	return counted("messages=0") ? count : 0;
+}
+
+static void
+crash_at(const char *point)
+{
+	struct mail mails[4];
+	struct ipc_deliver d;
+	uint64_t ids[3];
+
+	setenv("EKIDEN_FAULT", point, 1);
+	fresh(SLOW);
+	unsetenv("EKIDEN_FAULT");
+	for (int i = 0; i < 4; i++) {
+		mails[i] = (struct mail){ .sender = "a@from.test", .rcpts = { "b@to.test" } };
+		store(&mails[i]);
+	}
+	for (int i = 0; i < 3; i++)
+		ids[i] = mails[i + 1].qid;
+	take_job(&d);
+	sent(&d);
+	take_job(&d);
+	ids[0] = d.qid;
+	deferred(&d);
+	ok(killed_itself(), "crash point %s is reached", point);
+	hang_up(true);
+	ok(start(SLOW), "start after it");
+	peers();
+	is_int(deliver_all(ids, 3), 3, "S35: nothing is lost at %s", point);
+	is_int(drain(), 0, "exit 0");
+}
+
+/* While a segment is made or taken back. */
+static void
+crash_in_pool(const char *point)
+{
+	struct mail *m = MAIL("b@to.test");
+	struct ipc_deliver d;
+	struct ipc_no_space none;
+
+	setenv("EKIDEN_FAULT", point, 1);
+	fresh(SLOW);
+	unsetenv("EKIDEN_FAULT");
+	SEND(&w.writer, -1, segment_want, .count = 1);
+	while (w.segs == 0 && w.writer.sock >= 0)
+		await_ms(&w.writer, IPC_TYPE_no_space, &none, 50);
+	if (w.segs) {
+		close(w.seg[0].fd);
+		w.seg[0].fd = -1;
+		SEND(&w.writer, -1, segment_release, .gen = w.seg[0].gen, .end = SEGMENT_DATA);
+	}
+	ok(killed_itself(), "crash point %s is reached", point);
+	hang_up(true);
+	ok(start(SLOW), "start after it");
+	peers();
+	store(m);
+	ok(take_job(&d) && d.qid == m->qid && content_good(&d), "S35: the pool works after %s", point);
+	sent(&d);
+	is_int(drain(), 0, "exit 0");
+}
+#endif
+
+static void
+test_crash_points(void)
+{
+#ifdef EKIDEN_FAULTS
+	static const char *const points[] = { "done.write", "done.sync", "store.sync", "done.sync:2" };
+	static const char *const pool[] = { "make.write", "make.write:9", "make.sync", "recycle.sync" };
+
+	for (size_t i = 0; i < sizeof(points) / sizeof(points[0]); i++)
+		crash_at(points[i]);
+	for (size_t i = 0; i < sizeof(pool) / sizeof(pool[0]); i++)
+		crash_in_pool(pool[i]);
+#else
+	skip(32, "no fault points in this build");
+#endif
+}
+
 int
 main(int argc, char **argv)
 {
@@ -1270,5 +1378,6 @@ main(int argc, char **argv)
 	test_hostile();
 	test_reload();
 	test_space();
+	test_crash_points();
 	return done_testing();
 }

@@ -103,7 +103,7 @@ for verb, reply, text in [
         ("GREETING", "421 4.7.0 busy", "refused to talk to me: 421 4.7.0 busy"),
         ("GREETING", "450 later", "refused to talk to me: 450 later"),
         ("GREETING", CLOSE, "lost connection with 127.0.0.1[127.0.0.1] while receiving the initial"),
-        ("GREETING", RESET, "lost connection with 127.0.0.1[127.0.0.1] while receiving the initial"),
+        ("GREETING", RESET, ""),  # seen as a failed connect or as a lost connection
         ("GREETING", b"HTTP/1.0 400 Bad\r\n", "protocol error"),
         ("GREETING", b"220 " + b"x" * 5000, "bad reply: line too long"),
         ("GREETING", b"220-x\r\n" * 200, "bad reply: too many lines"),

@@ -48,7 +48,7 @@ def free_ports(count):
 
 
 class Smtpd:
-    def __init__(self, limits="", extra="", listeners=None, address="127.0.0.1", name="a"):
+    def __init__(self, limits="", extra="", listeners=None, address="127.0.0.1", name="a", wrapper=()):
         self.dir = os.path.join(folder(), name)
         os.makedirs(self.dir)
         names = list(listeners or LISTENERS)
@@ -58,7 +58,7 @@ class Smtpd:
         cert, key = make_certificate(HOST)
         self.conf = self.write_conf("conf", limits, extra)
         self.p = subprocess.Popen(
-            [os.path.join(BUILD, "t/smtpd/harness"), os.path.join(BUILD, "smtpd/smtpd"), self.conf,
+            [*wrapper, os.path.join(BUILD, "t/smtpd/harness"), os.path.join(BUILD, "smtpd/smtpd"), self.conf,
              self.dir, cert, key], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.lines = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
