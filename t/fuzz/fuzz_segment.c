@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* Spool bytes: segment header, records, envelopes, done marks, queue ids; as replay walks them (ATTACKS I11). */
+#include "lib/durable.h"
 #include "lib/segment.h"
 #include "t/fuzz/fuzz.h"
 
@@ -32,7 +33,9 @@ envelope(struct view in)
 	struct arena a = { 0 }, b = { 0 };
 	struct buf out = BUF_INIT(1 << 24);
 	struct envelope env = { 0 }, again;
-	struct record r = { .envelope_len = (uint32_t)in.n };
+	/* A record that fits it, so that the checks behind the checksum are reached. */
+	struct record r = { .envelope_len = (uint32_t)in.n, .envelope_crc = crc32c(0, in.p, in.n),
+		.flags = SEGMENT_BIG };
 
 	if (record_envelope_get(&r, in, &a, &env)) {
 		record_head_put(&out, 7, &env, 0, 0, 0, &r);

@@ -154,6 +154,30 @@ hostile(void)
 }
 
 static void
+unread(void)
+{
+	struct loop *l = loop_new();
+	struct loop_timer late = { .fire = on_late };
+	struct end e = { .stop_on_close = true };
+	unsigned sent = 0;
+	int pair[2];
+
+	loop_timer_set(l, &late, 20000);
+	channel_pair(pair);
+	channel_open(&e.ch, l, pair[0], &ops, &e, ROLE_SMTP, 0);
+	e.ch.out.max = 2 * IPC_FRAME_MAX;
+	while (sent < 100000 && IPC_SEND(&e.ch, segment, .gen = sent) == 0)
+		sent++;
+	ok(sent > 1000 && sent < 100000, "what a peer does not read has a limit");
+	is_int(IPC_SEND(&e.ch, segment, .gen = 1), -1, "nothing more is taken");
+	ok(!e.closed, "no callback from within a send");
+	loop_run(l);
+	ok(e.closed && strstr(e.why, "does not read"), "atk-I12 then the channel is closed");
+	close(pair[1]);
+	loop_free(l);
+}
+
+static void
 sync_use(void)
 {
 	struct buf store = BUF_INIT(IPC_FRAME_MAX + IPC_HEADER);
@@ -181,6 +205,7 @@ main(void)
 {
 	frames_and_fds();
 	hostile();
+	unread();
 	sync_use();
 	return done_testing();
 }

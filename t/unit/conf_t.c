@@ -371,7 +371,7 @@ test_sample(void)
 	if (c) {
 		is_int((long long)c->listen_count, 3, "with three listeners");
 		ok(round_trip(c, true), "and prints as text that reads back equal");
-		conf_each(c, count_value, &directives);
+		conf_each(c, true, count_value, &directives);
 	}
 	for (struct view rest = buf_view(&text); rest.n;) {
 		struct view line = view_trim(view_cut(&rest, '\n'));

@@ -112,6 +112,40 @@ phases(void)
 	loop_free(loop);
 }
 
+/* A task that comes again and again, and takes away the one that stood last. */
+struct greedy {
+	struct loop_task t, *other;
+	int runs;
+};
+
+static void
+on_greedy(struct loop_task *t)
+{
+	struct greedy *g = CONTAINER(t, struct greedy, t);
+
+	loop_unpost(loop, g->other);
+	if (++g->runs < 100000)
+		loop_post(loop, LOOP_WORK, t);
+}
+
+static void
+fairness(void)
+{
+	struct named_task other = { .t.run = on_task, .name = 'X' };
+	struct named_task reply = { .t.run = on_task, .name = 'Z' };
+	struct greedy g = { .t.run = on_greedy, .other = &other.t };
+
+	loop = loop_new();
+	memset(order, 0, sizeof(order));
+	loop_post(loop, LOOP_WORK, &g.t);
+	loop_post(loop, LOOP_WORK, &other.t);
+	loop_post(loop, LOOP_REPLY, &reply.t);
+	loop_run(loop);
+	ok(g.runs < 100, "atk-J11 work without end does not hold up the turn: %d rounds", g.runs);
+	is_str(order, "Z", "whose replies leave");
+	loop_free(loop);
+}
+
 static void
 on_signal(void *ctx, int signo)
 {
@@ -259,6 +293,7 @@ main(void)
 {
 	timers();
 	phases();
+	fairness();
 	signals();
 	streams();
 	log_lines();
