@@ -227,6 +227,19 @@ status_of(const struct wording *w, uint32_t packed)
 	return s;
 }
 
+/* Without the "(in reply to X command)" that smtp puts behind a reply for people (D15). */
+static struct view
+remote_words(struct view said)
+{
+	static const char note[] = " (in reply to ";
+	const size_t n = sizeof(note) - 1;
+
+	for (size_t at = said.n; at-- > 0;)
+		if (view_starts(view_skip(said, at), note) && said.n > at + n)
+			return view_first(said, at);
+	return said;
+}
+
 static void
 put_diagnostic(struct buf *b, const struct ipc_report_rcpt *r)
 {
@@ -236,8 +249,9 @@ put_diagnostic(struct buf *b, const struct ipc_report_rcpt *r)
 
 	put_said(&said, r);
 	if (buf_len(&said)) {
+		struct view words = buf_view(&said);
 		buf_puts(b, r->remote ? smtp : local);
-		encode_field(b, buf_view(&said), (r->remote ? sizeof(smtp) : sizeof(local)) - 1);
+		encode_field(b, r->remote ? remote_words(words) : words, (r->remote ? sizeof(smtp) : sizeof(local)) - 1);
 		buf_puts(b, "\r\n");
 	}
 	buf_free(&said);
