@@ -277,6 +277,12 @@ def journal_warning(path):
     return None
 
 
+def byte_count(text):
+    """"6G", "512M" or a number."""
+    unit = {"K": 10, "M": 20, "G": 30}.get(text[-1].upper(), 0)
+    return int(text[:-1] if unit else text) << unit
+
+
 class LoopFs:
     """A journaled ext4 in a file, mounted while the harness runs."""
 
@@ -286,16 +292,23 @@ class LoopFs:
         self.mount.mkdir(exist_ok=True)
         if os.path.ismount(self.mount):
             raise RuntimeError(f"{self.mount} is mounted already; unmount it first")
-        run(["truncate", "-s", size, str(self.image)])
+        # Written out, and past the host's page cache, so that a sync costs what it costs on a disk: in
+        # a sparse image each sync would also allocate blocks and flush both suites' dirty pages.
+        with open(self.image, "wb") as f:
+            for _ in range(byte_count(size) >> 22):
+                f.write(bytes(1 << 22))
+            os.fsync(f.fileno())
         run(["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0",
              str(self.image)])
-        run(["mount", "-o", "loop", str(self.image), str(self.mount)])
+        self.loop = run(["losetup", "--show", "-f", "--direct-io=on", str(self.image)]).stdout.strip()
+        run(["mount", self.loop, str(self.mount)])
         os.chmod(self.mount, 0o755)
 
     def close(self):
         for _ in range(10):
             if subprocess.run(["umount", str(self.mount)], check=False,
                               stderr=subprocess.DEVNULL).returncode == 0:
+                run(["losetup", "-d", self.loop])
                 self.image.unlink()
                 return
             time.sleep(0.5)
