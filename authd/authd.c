@@ -132,8 +132,10 @@ add_client(struct authd *d, uint32_t instance, int fd)
 	c->d = d;
 	c->next = d->clients;
 	d->clients = c;
-	if (channel_open(&c->ch, d->daemon->loop, fd, &ops, c, ROLE_SMTPD, instance) < 0)
+	if (channel_open(&c->ch, d->daemon->loop, fd, &ops, c, ROLE_SMTPD, instance) < 0) {
 		log_error("channel to smtpd %u could not be opened", instance);
+		close(fd);
+	}
 	if (former)
 		client_close(former);
 }

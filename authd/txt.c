@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "authd/txt.h"
 #include "lib/log.h"
@@ -94,8 +95,10 @@ txt_client_connect(struct txt_client *c, int fd, uint32_t instance)
 	static const struct channel_ops ops = { on_frame, on_closed };
 
 	txt_client_disconnect(c);
-	if (channel_open(&c->ch, c->loop, fd, &ops, c, ROLE_DNSD, instance) < 0)
+	if (channel_open(&c->ch, c->loop, fd, &ops, c, ROLE_DNSD, instance) < 0) {
 		log_error("channel to dnsd could not be opened");
+		close(fd);
+	}
 }
 
 void

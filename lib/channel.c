@@ -97,7 +97,7 @@ put_frame(struct buf *b, const struct ipc_desc *d, const void *m, bool has_fd)
 int
 channel_send(struct channel *ch, const struct ipc_desc *d, const void *m, int fd)
 {
-	if (!channel_is_open(ch)) {
+	if (!channel_is_open(ch) || ch->overrun) {
 		if (fd >= 0)
 			close(fd);
 		return -1;
@@ -107,6 +107,10 @@ channel_send(struct channel *ch, const struct ipc_desc *d, const void *m, int fd
 		log_error("channel to %s: cannot send %s", role_name(ch->role), d->name);
 		if (fd >= 0)
 			close(fd);
+		/* A missing frame would leave its asker waiting: a full backlog is the end. */
+		ch->overrun = buf_len(&ch->out) + IPC_HEADER + IPC_FRAME_MAX > ch->out.max;
+		if (ch->overrun)
+			loop_post(ch->loop, LOOP_FLUSH, &ch->flush_task);
 		return -1;
 	}
 	if (fd >= 0) {
@@ -152,6 +156,14 @@ send_bytes(int sock, struct view v, int fd, int flags)
 	return n;
 }
 
+/* Frames carry secrets, and these buffers live as long as the process. */
+static void
+used_up(struct buf *b, size_t n)
+{
+	explicit_bzero((void *)(uintptr_t)buf_view(b).p, n);
+	buf_consume(b, n);
+}
+
 static void
 forget_first_fd(struct channel *ch)
 {
@@ -166,6 +178,11 @@ flush_run(struct loop_task *t)
 	struct channel *ch = CONTAINER(t, struct channel, flush_task);
 	struct err e;
 
+	if (ch->overrun) {
+		err_set(&e, ERR_PEER, ESC(4, 3, 0), "the peer does not read");
+		drop(ch, &e);
+		return;
+	}
 	while (!ch->dead && buf_len(&ch->out)) {
 		/* Stop before the next frame with a descriptor, or start with it. */
 		struct view v = buf_view(&ch->out);
@@ -187,7 +204,7 @@ flush_run(struct loop_task *t)
 		}
 		if (fd >= 0)
 			forget_first_fd(ch);
-		buf_consume(&ch->out, (size_t)n);
+		used_up(&ch->out, (size_t)n);
 		ch->out_at += (size_t)n;
 	}
 	ch->blocked = false;
@@ -275,7 +292,7 @@ next_frame(struct channel *ch)
 		drop(ch, &e);
 		return false;
 	}
-	buf_consume(&ch->in, IPC_HEADER + len);
+	used_up(&ch->in, IPC_HEADER + len);
 	return true;
 }
 

@@ -42,6 +42,7 @@ struct channel {
 	size_t fds_out_count, fds_out_cap;
 	uint64_t out_at; /* stream offset of the first byte in out */
 	bool hello_seen, blocked, dead;
+	bool overrun; /* the peer does not read: closed at the end of the turn */
 };
 
 /* Takes over fd (set non-blocking). The hello is queued. */

@@ -131,9 +131,12 @@ void conf_print_man(struct buf *out);
 /* Value of "retry.a" or "listen submission.tls" as text; false when there is no such name. */
 bool conf_value(const struct conf *c, const char *name, struct buf *out);
 
-/* Every directive with its value, in the order of the schema; names as conf_value() takes them. */
-void conf_each(const struct conf *c, void (*visit)(void *ctx, const char *name, struct view value),
-    void *ctx);
+/*
+ * Every directive with its value, in the order of the schema; names as conf_value() takes them.
+ * Without `all` those that conf_print() would print then: what differs from the defaults.
+ */
+void conf_each(const struct conf *c, bool all,
+    void (*visit)(void *ctx, const char *name, struct view value), void *ctx);
 
 /* Literals that also commands take. false with nothing changed when malformed. */
 bool conf_parse_duration(struct view v, uint64_t *seconds);

@@ -124,6 +124,7 @@ conf_print_sample(struct buf *out)
 	const struct conf_block *b = conf_blocks(&blocks);
 
 	buf_puts(out,
+	    "# SPDX-License-Identifier: ISC\n"
 	    "# Configuration of ekiden; see ekiden.conf(5). Everything here is a default or an\n"
 	    "# example, commented out: a line that begins with \"#\" and no blank is a directive.\n"
 	    "# An empty file works on a host that has a name and a certificate (see below).\n"

@@ -63,7 +63,7 @@ conf_print(const struct conf *c, bool all, struct buf *out)
 }
 
 static void
-visit_block(const struct conf *c, const struct conf_block *b, size_t index,
+visit_block(const struct conf *c, const struct conf_block *b, size_t index, bool all,
     void (*visit)(void *ctx, const char *name, struct view value), void *ctx)
 {
 	const char *base = conf_block_get(c, b, index);
@@ -72,6 +72,8 @@ visit_block(const struct conf *c, const struct conf_block *b, size_t index,
 	const struct conf_directive *d = b->directives(&count);
 
 	for (size_t i = 0; i < count; i++) {
+		if (!all && conf_is_default(&d[i], base + d[i].offset))
+			continue;
 		buf_clear(&name);
 		buf_clear(&value);
 		buf_printf(&name, "%s%s%s%s%s", b->name, b->many ? " " : "", instance_name(b, base),
@@ -85,15 +87,15 @@ visit_block(const struct conf *c, const struct conf_block *b, size_t index,
 }
 
 void
-conf_each(
-    const struct conf *c, void (*visit)(void *ctx, const char *name, struct view value), void *ctx)
+conf_each(const struct conf *c, bool all,
+    void (*visit)(void *ctx, const char *name, struct view value), void *ctx)
 {
 	size_t blocks;
 	const struct conf_block *b = conf_blocks(&blocks);
 
 	for (; blocks--; b++)
 		for (size_t i = 0; i < conf_block_count(c, b); i++)
-			visit_block(c, b, i, visit, ctx);
+			visit_block(c, b, i, all, visit, ctx);
 }
 
 struct search {
@@ -118,6 +120,6 @@ conf_value(const struct conf *c, const char *name, struct buf *out)
 {
 	struct search s = { name, out, false };
 
-	conf_each(c, match_name, &s);
+	conf_each(c, true, match_name, &s);
 	return s.found;
 }

@@ -109,6 +109,13 @@ loop_add_listener(struct loop *l, struct loop_fd *lf)
 	return watch(l, EPOLL_CTL_ADD, lf, EPOLLIN | EPOLLEXCLUSIVE);
 }
 
+void
+loop_requeue_listener(struct loop *l, struct loop_fd *lf)
+{
+	epoll_ctl(l->ep, EPOLL_CTL_DEL, lf->fd, NULL);
+	loop_add_listener(l, lf);
+}
+
 static uint32_t
 level_events(unsigned events)
 {
@@ -298,18 +305,24 @@ run_timers(struct loop *l)
  * end from holding up the commits and replies of the turn.
  */
 static void
-run_tasks(struct task_queue *q)
+run_tasks(struct loop *l, enum loop_phase phase)
 {
+	struct task_queue *q = &l->tasks[phase];
+
 	for (int round = 0; q->head && round < ROUNDS_PER_TURN; round++) {
-		struct loop_task *t, *last = CONTAINER(q->end, struct loop_task, next);
-		do {
+		/* Any task may be unposted meanwhile, so a mark of our own ends the round. */
+		struct loop_task *t, mark = { .run = NULL };
+		loop_post(l, phase, &mark);
+		for (;;) {
 			t = q->head;
 			q->head = t->next;
 			if (q->head == NULL)
 				q->end = &q->head;
 			t->posted = false;
+			if (t == &mark)
+				break;
 			t->run(t);
-		} while (t != last && q->head);
+		}
 	}
 }
 
@@ -351,7 +364,7 @@ turn(struct loop *l)
 	}
 	run_timers(l);
 	for (int phase = 0; phase < LOOP_PHASES; phase++)
-		run_tasks(&l->tasks[phase]);
+		run_tasks(l, phase);
 	run_reap(l);
 	return 0;
 }

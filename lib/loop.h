@@ -59,6 +59,11 @@ void loop_stop(struct loop *l);
 int loop_add(struct loop *l, struct loop_fd *lf);
 /* Watches a listening socket: level-triggered reads, one waiter woken per event (EPOLLEXCLUSIVE). */
 int loop_add_listener(struct loop *l, struct loop_fd *lf);
+/*
+ * Puts this process behind the others that wait for the listener: the kernel wakes the first in line, so
+ * whoever took connections goes to the end, and sessions spread over the processes.
+ */
+void loop_requeue_listener(struct loop *l, struct loop_fd *lf);
 /* Level-triggered watch with the events given, for libraries with their own fds. */
 int loop_add_level(struct loop *l, struct loop_fd *lf, unsigned events);
 int loop_mod_level(struct loop *l, struct loop_fd *lf, unsigned events);

@@ -19,6 +19,7 @@
 enum {
 	GUESTS_MAX = 64,
 	GUEST_MS = 10000,
+	ACCEPT_PAUSE_MS = 1000,
 	HELLO_BODY = 8,
 	OPEN_BODY = 1,
 	OPENING = IPC_HEADER + HELLO_BODY + IPC_HEADER + OPEN_BODY
@@ -197,15 +198,28 @@ guest_new(struct master *m, int fd)
 }
 
 static void
+on_again(struct loop_timer *t)
+{
+	struct master *m = CONTAINER(t, struct master, control.again);
+
+	loop_mod_level(m->loop, &m->control.listener, LOOP_READ);
+}
+
+static void
 on_guests(struct loop_fd *lf, unsigned events)
 {
 	struct master *m = CONTAINER(lf, struct master, control.listener);
-	int fd;
 
 	(void)events;
-	/* Level-triggered: a failure to accept (EMFILE) waits for the next turn; one try a turn. */
-	if ((fd = accept4(lf->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0)
+	int fd = accept4(lf->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd >= 0) {
 		guest_new(m, fd);
+	} else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+		/* Level-triggered, it would come at once again. */
+		log_warn("control socket: accept: %s", strerror(errno));
+		loop_mod_level(m->loop, lf, 0);
+		loop_timer_set(m->loop, &m->control.again, ACCEPT_PAUSE_MS);
+	}
 }
 
 int
@@ -229,6 +243,7 @@ control_open(struct master *m, struct err *e)
 		return -1;
 	}
 	m->control.listener = (struct loop_fd){ fd, on_guests };
+	m->control.again.fire = on_again;
 	if (loop_add_level(m->loop, &m->control.listener, LOOP_READ) < 0) {
 		close(fd);
 		m->control.listener.fd = -1;
@@ -245,6 +260,7 @@ control_close(struct master *m)
 
 	if (fd < 0)
 		return;
+	loop_timer_cancel(m->loop, &m->control.again);
 	loop_del(m->loop, &m->control.listener);
 	close(fd);
 	snprintf(path, sizeof(path), "%s/control", m->gen->conf->run_dir);

@@ -142,12 +142,12 @@ append_open(const char *path, struct err *e)
 static int
 syslog_open(struct err *e)
 {
-	struct sockaddr_un to = { .sun_family = AF_UNIX, .sun_path = "/dev/log" };
+	struct sockaddr_un to = { .sun_family = AF_UNIX, .sun_path = SYSLOG_PATH };
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0)
 		return fd;
-	err_errno(e, "connect to /dev/log");
+	err_errno(e, "connect to " SYSLOG_PATH);
 	if (fd >= 0)
 		close(fd);
 	return -1;

@@ -7,6 +7,8 @@
 #include "lib/err.h"
 #include "lib/ipc_schema.h"
 
+#define SYSLOG_PATH "/dev/log"
+
 /*
  * The whole of a regular file, at most max bytes. secret: owner must be root or this user, and nobody
  * else (but the group root) may read it.

@@ -14,6 +14,7 @@
 #ifndef EKIDEN_MASTER_H
 #define EKIDEN_MASTER_H
 
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "lib/channel.h"
@@ -73,7 +74,14 @@ struct stop {
 
 struct control {
 	struct loop_fd listener; /* fd -1: not open */
+	struct loop_timer again; /* accepts again after a lack of descriptors */
 	unsigned guests;
+};
+
+/* A system log that was started again listens on a new socket: the old connection leads nowhere. */
+struct log_watch {
+	struct loop_timer timer;
+	struct stat socket; /* of SYSLOG_PATH when it was connected to */
 };
 
 struct master {
@@ -92,6 +100,7 @@ struct master {
 	struct reload reload;
 	struct stop stop;
 	struct control control;
+	struct log_watch log_watch;
 	int pid_fd, parent_fd;
 	uint64_t started_ms;
 };

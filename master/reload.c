@@ -11,6 +11,36 @@
 #include "master/files.h"
 #include "master/master.h"
 
+enum { LOG_WATCH_MS = 5000 };
+
+static void
+on_log_watch(struct loop_timer *t)
+{
+	struct master *m = CONTAINER(t, struct master, log_watch.timer);
+	const struct stat *was = &m->log_watch.socket;
+	struct stat now;
+
+	loop_timer_set(m->loop, t, LOG_WATCH_MS);
+	if (stat(SYSLOG_PATH, &now) == 0 &&
+	    (now.st_dev != was->st_dev || now.st_ino != was->st_ino ||
+		now.st_ctim.tv_sec != was->st_ctim.tv_sec ||
+		now.st_ctim.tv_nsec != was->st_ctim.tv_nsec))
+		logs_reopen(m);
+}
+
+/* Standard error in its place, while it is down, does not end the watch. */
+static void
+log_watch(struct master *m, enum log_kind kind)
+{
+	struct log_watch *w = &m->log_watch;
+
+	w->timer.fire = on_log_watch;
+	if (*m->gen->conf->log.file)
+		loop_timer_cancel(m->loop, &w->timer);
+	else if (kind == LOG_KIND_SYSLOG && stat(SYSLOG_PATH, &w->socket) == 0)
+		loop_timer_set(m->loop, &w->timer, LOG_WATCH_MS);
+}
+
 void
 log_use(struct master *m)
 {
@@ -22,10 +52,12 @@ log_use(struct master *m)
 	snprintf(m->host, sizeof(m->host), "%s", c->hostname);
 	log_init(m->ident, m->host, log_level_of(c->log.level));
 	int fd = log_target_open(c, m->foreground, &kind, &e);
-	if (fd >= 0)
-		log_open(fd, kind == LOG_KIND_SYSLOG);
-	else
+	if (fd < 0) {
 		log_error("%s", e.text);
+		return;
+	}
+	log_open(fd, kind == LOG_KIND_SYSLOG);
+	log_watch(m, kind);
 }
 
 void

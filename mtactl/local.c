@@ -205,16 +205,16 @@ local_config_show(struct mtactl *m, const struct args *a)
 	struct conf *c = conf_read_file(m->config, &problems);
 	char *name = arg_string(a, "name");
 	struct view changed;
-	bool good = c != NULL;
+	bool all = !args_nth(a, "changed", 0, &changed), good = c != NULL;
 
 	if (c == NULL)
 		show_problems(m, &problems);
 	else if (*name)
 		good = show_value(m, c, name, &out);
 	else if (m->json)
-		conf_each(c, json_directive, &out);
+		conf_each(c, all, json_directive, &out);
 	else
-		conf_print(c, !args_nth(a, "changed", 0, &changed), &out);
+		conf_print(c, all, &out);
 	if (!print(&out))
 		good = false;
 	conf_free(&c);

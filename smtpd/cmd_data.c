@@ -306,12 +306,17 @@ data_input(struct session *s)
 	pump(s);
 }
 
-/* A large message gets time in proportion to what has come of it, a slow one no more than that. */
+/*
+ * A large message gets time in proportion to what has come of it, a slow one no more than that;
+ * what comes over the size limit buys none.
+ */
 void
 data_deadline(struct session *s)
 {
-	uint64_t now = loop_now_ms(s->d->loop), parts = s->txn.scan.size / TIMED_SIZE;
-	uint64_t end = s->txn.data_ms + session_limits(s)->data_timeout * 1000 * (parts ? parts : 1);
+	const struct conf_limits *limits = session_limits(s);
+	uint64_t now = loop_now_ms(s->d->loop), size = s->txn.scan.size;
+	uint64_t parts = (size < limits->message_size ? size : limits->message_size) / TIMED_SIZE;
+	uint64_t end = s->txn.data_ms + limits->data_timeout * 1000 * (parts ? parts : 1);
 
 	if (now < end) {
 		loop_timer_set(s->d->loop, &s->timer, end - now);

@@ -101,6 +101,5 @@ void
 run_quit(struct session *s, struct view arg, size_t rest)
 {
 	(void)arg, (void)rest;
-	s->said_bye = true;
 	session_end(s, 221, ESC(2, 0, 0), "Bye");
 }

@@ -13,7 +13,7 @@
 #include "lib/log.h"
 #include "smtpd/session.h"
 
-enum { ACCEPTS_A_TURN = 32, ACCEPT_PAUSE_MS = 1000 };
+enum { ACCEPTS_A_TURN = 4, ACCEPT_PAUSE_MS = 1000 };
 
 struct door {
 	struct loop_fd lf;
@@ -252,7 +252,7 @@ make_listener(struct smtpd *d, const struct conf *c, const struct material *m, u
 
 /* Sockets. */
 
-/* Over the limit of sessions, and where no descriptor is left for a session of its own. */
+/* Over the limit of sessions, or of the descriptors for them. */
 static void
 turn_away(struct door *door, int fd)
 {
@@ -318,7 +318,7 @@ accept_one(struct door *door)
 		memcpy(&in.sin_addr, &in6->sin6_addr.s6_addr[12], 4);
 		memcpy(&sa, &in, sizeof(in));
 	}
-	if (d->sessions >= door->listener->site->limits.sessions) {
+	if (fd >= d->fd_limit || d->sessions >= door->listener->site->limits.sessions) {
 		turn_away(door, fd);
 		return true;
 	}
@@ -337,6 +337,8 @@ on_door_ready(struct loop_fd *lf, unsigned events)
 	for (int i = 0; i < ACCEPTS_A_TURN && door->lf.fd >= 0; i++)
 		if (!accept_one(door))
 			break;
+	if (door->lf.fd >= 0)
+		loop_requeue_listener(door->d->loop, &door->lf);
 }
 
 static void

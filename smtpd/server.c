@@ -1,5 +1,22 @@
 /* SPDX-License-Identifier: ISC */
+#include <limits.h>
+#include <sys/resource.h>
+
 #include "smtpd/session.h"
+
+/* For channels, segments, message files and the listeners of the next configuration. */
+enum { FDS_RESERVED = 64 };
+
+static int
+session_fd_limit(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) < 0 || r.rlim_cur > INT_MAX)
+		return INT_MAX;
+	int limit = (int)r.rlim_cur;
+	return limit - (limit / 4 < FDS_RESERVED ? limit / 4 : FDS_RESERVED);
+}
 
 void
 smtpd_setup(struct smtpd *d, struct loop *l, uint32_t instance)
@@ -8,6 +25,7 @@ smtpd_setup(struct smtpd *d, struct loop *l, uint32_t instance)
 		return;
 	d->loop = l;
 	d->instance = instance;
+	d->fd_limit = session_fd_limit();
 	d->started_s = (uint32_t)(clock_wall_us() / 1000000);
 	d->signer = signer_new(l);
 	d->spool = spool_new(l, (uint32_t)ROLE_SMTPD << 16 | instance);

@@ -14,7 +14,6 @@ enum {
 	NAME_WAIT_MS = 5000,
 	PEER_WAIT_MS = 30000, /* for authd and for a file from qmgr */
 	CLOSE_WAIT_MS = 10000,
-	DRAIN_READS = 16,
 	TLS_HANDSHAKE_BYTE = 0x16
 };
 
@@ -190,20 +189,6 @@ leave_table(struct session *s)
 	d->sessions--;
 }
 
-/* Bytes that nobody read would make the kernel cut off our last reply with a reset. */
-static void
-read_away(struct session *s)
-{
-	char bytes[4096];
-	int reads = 0;
-
-	if (s->said_bye)
-		return;
-	while (reads++ < DRAIN_READS &&
-	    recv(io_fd(&s->io), bytes, sizeof(bytes), MSG_DONTWAIT) == (ssize_t)sizeof(bytes))
-		;
-}
-
 void
 session_close(struct session *s)
 {
@@ -217,7 +202,6 @@ session_close(struct session *s)
 	auth_free(&s->auth);
 	loop_timer_cancel(d->loop, &s->timer);
 	loop_unpost(d->loop, &s->after_flush);
-	read_away(s);
 	io_close(&s->io);
 	leave_table(s);
 	listener_unref(&s->listener);
@@ -271,6 +255,20 @@ well_formed(struct view line)
 	    !memchr(line.p, '\0', line.n);
 }
 
+/* What a log may show of input: its first line, and nothing of an AUTH exchange. */
+static struct view
+without_secret(const struct session *s, struct view input)
+{
+	struct view line = view_cut(&input, '\n');
+
+	if (s->state == ST_AUTH)
+		return VIEW("(AUTH response)");
+	for (size_t i = 0; i + 4 <= line.n; i++)
+		if (view_istarts(view_skip(line, i), "AUTH"))
+			return view_first(line, i + 4);
+	return line;
+}
+
 /* Takes one line; false when there is no whole one. */
 static bool
 take_line(struct session *s)
@@ -294,7 +292,8 @@ take_line(struct session *s)
 	struct view line = view_first(in, n);
 	buf_consume(&s->io.in, n);
 	if (!well_formed(line)) {
-		trace_odd(s, "bare CR, bare LF or NUL in a command", line);
+		trace_odd(s, "bare CR, bare LF or NUL in a command", without_secret(s, line));
+		explicit_bzero((void *)(uintptr_t)line.p, line.n);
 		session_end(s, 500, ESC(5, 5, 2), "Error: lines end in CRLF");
 		return false;
 	}
@@ -316,7 +315,7 @@ early_talker(struct session *s)
 	s->name_static = "unknown";
 	session_forget(s);
 	trace_connect(s);
-	trace_odd(s, "commands before the greeting", buf_view(&s->io.in));
+	trace_odd(s, "commands before the greeting", without_secret(s, buf_view(&s->io.in)));
 	session_end(s, 554, ESC(5, 5, 0), "%s Error: commands sent before the greeting",
 	    s->listener->site->hostname);
 }

@@ -44,7 +44,7 @@ struct session {
 	uint32_t slot, asked; /* asked: number of the request under way, 0: none */
 	uint8_t state;
 	bool esmtp, tls, trusted, authenticated;
-	bool verb_failed, said_bye, closed;
+	bool verb_failed, closed;
 	int8_t verb; /* index of the last command, -1: none yet */
 	uint64_t serial;
 	char ip[IP_TEXT_MAX];

@@ -42,6 +42,7 @@ struct smtpd {
 	struct door *doors;
 	struct material *next;
 	struct loop_timer accept_timer; /* after a lack of descriptors */
+	int fd_limit; /* sessions use those below: frames bring descriptors, too */
 	/* Sessions by slot; `request` numbers what they ask of other daemons. */
 	struct session_slot {
 		struct session *s;  /* NULL: free */

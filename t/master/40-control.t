@@ -4,8 +4,10 @@
 
 import os
 import random
+import resource
 import socket
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from fakes import Control, DIGEST, Instance, tap, wait_for  # noqa: E402
@@ -104,6 +106,25 @@ def split(m):
     tap.equal(c.call("no such")[0], 2, "an unknown command: status 2")
 
 
+def starved(m):
+    """No descriptor is left for another connection."""
+    def ticks():
+        with open(f"/proc/{m.proc.p.pid}/stat") as f:
+            return sum(map(int, f.read().rpartition(")")[2].split()[11:13]))
+    pid = m.proc.p.pid
+    former = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    fds = sorted(int(fd) for fd in os.listdir(f"/proc/{pid}/fd"))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (next(i for i in range(1000) if i not in fds), former[1]))
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(m.control)
+        before = ticks()
+        time.sleep(1)
+        used = ticks() - before
+    tap.ok(used < 20, "atk-I4 without descriptors the control socket rests instead of spinning", f"{used} ticks")
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, former)
+    tap.equal(m.ask("fake state", "qmgr")[0], 0, "then it accepts again")
+
+
 def absent(m):
     pid = m.status()["authd/0"]["pid"]
     os.kill(int(pid), 9)
@@ -119,6 +140,7 @@ def main():
     hostile(m)
     stranger(m)
     split(m)
+    starved(m)
     absent(m)
     wait_for(m.ready, 10, "authd")
     silent(m)

@@ -129,6 +129,8 @@ tap.ok("uid-base 61500" in r.stdout and "hops" not in r.stdout, "config show --c
 tap.equal(run("config", "show", "retry.b").stdout, "-240\n", "config show NAME")
 tap.equal(run("config", "show", "listen a.tls").stdout, "none\n", "config show of a named block")
 tap.equal(run("config", "show", "retry.c").returncode, 1, "config show of nothing")
+values = {r["name"]: r["value"] for r in map(json.loads, run("-j", "config", "show", "--changed").stdout.splitlines())}
+tap.ok(values["uid-base"] == "61500" and "limits.hops" not in values, "config show --changed as JSON", values)
 values = {r["name"]: r["value"] for r in map(json.loads, run("-j", "config", "show").stdout.splitlines())}
 tap.equal((values["retry.a"], values["hostname"]), ("480", "a.test"), "config show as JSON")
 tap.equal(run("config", "defaults").stdout, open(f"{SRC}/etc/ekiden.conf").read(), "etc/ekiden.conf is made from the schema")
