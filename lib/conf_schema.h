@@ -73,8 +73,8 @@
 #define CONF_limits(D)                                                                             \
 	D(size, message_size, "message-size", "10M", 1024, 1073741824,                             \
 	    "Largest message, headers and encoding included.")                                     \
-	D(size, inline_size, "inline-size", "1M", 4096, 16777216,                                  \
-	    "Larger messages are spooled in a file of their own.")                                 \
+	D(size, inline_size, "inline-size", "1M", 4096, 4194304,                                  \
+	    "Larger messages are spooled in a file of their own; at most half of the smallest segment.")                                 \
 	D(number, line_length, "line-length", "1000", 80, 65536,                                   \
 	    "Longest text line in a message, with its CRLF.")                                      \
 	D(number, messages_per_connection, "messages-per-connection", "100", 1, 1000000,           \

@@ -508,7 +508,9 @@ on_closed(struct channel *ch, const struct err *e)
 {
 	struct smtp *s = ch->ctx;
 
-	log_warn("smtp process %u is gone%s%s", ch->instance, e ? ": " : "", e ? e->text : "");
+	if (!s->q->draining)
+		log_warn("smtp process %u is gone%s%s", ch->instance, e ? ": " : "",
+		    e ? e->text : "");
 	smtp_gone(s);
 }
 

@@ -168,9 +168,12 @@ writer_gone(struct writer *w)
 static void
 on_closed(struct channel *ch, const struct err *e)
 {
-	log_warn("%s process %u is gone%s%s", role_name(ch->role), ch->instance, e ? ": " : "",
-	    e ? e->text : "");
-	writer_gone(ch->ctx);
+	struct writer *w = ch->ctx;
+
+	if (!w->q->draining) /* else master stops them one after the other */
+		log_warn("%s process %u is gone%s%s", role_name(ch->role), ch->instance,
+		    e ? ": " : "", e ? e->text : "");
+	writer_gone(w);
 }
 
 void
