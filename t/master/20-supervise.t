@@ -42,16 +42,24 @@ def forbidden(m):
     tap.match(m.log(), rf"error: bounce/0 \(pid {pid}\) was killed by its sandbox", "as such in the log")
 
 
+def provoke(m, what, role):
+    """Its answer may be lost: master does not wait for it before it acts."""
+    try:
+        m.ask(what, role)
+    except (OSError, EOFError):
+        pass
+
+
 def forged(m):
     pid = m.status()["dnsd/0"]["pid"]
-    m.ask("fake forge", "dnsd")
+    provoke(m, "fake forge", "dnsd")
     tap.ok(m.again("dnsd/0", pid), "atk-I12 a daemon that forges a message is replaced")
     tap.match(m.log(), r"error: dnsd/0: bad frame 269 \(drain\) from dnsd: killed", "and why")
     pid = m.status()["signd/0"]["pid"]
-    m.ask("fake exit", "signd")
+    provoke(m, "fake exit", "signd")
     row = m.again("signd/0", pid)
     tap.match(m.log(), rf"error: signd/0 \(pid {pid}\) ended with status 0", "a daemon that ends by itself is an error")
-    m.ask("fake close", "signd")
+    provoke(m, "fake close", "signd")
     m.again("signd/0", row["pid"], 15)
     tap.match(m.log(), r"error: signd/0 does not end: killed", "one that leaves master but stays is killed")
 
