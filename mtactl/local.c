@@ -5,6 +5,7 @@
 
 #include "lib/db.h"
 #include "lib/json.h"
+#include "master/generation.h"
 #include "mtactl/mtactl.h"
 
 enum { TEXT_MAX = 64 << 20 };
@@ -150,11 +151,11 @@ int
 local_config_check(struct mtactl *m, const struct args *a)
 {
 	struct buf problems = BUF_INIT(TEXT_MAX), out = BUF_INIT(65536);
-	struct conf *c = conf_read_file(m->config, &problems);
-	bool good = c != NULL;
+	struct generation *g = generation_read(m->config, 1, &problems);
+	bool good = g != NULL;
 
 	(void)a;
-	conf_free(&c);
+	generation_free(&g);
 	if (!show_problems(m, &problems))
 		good = false;
 	if (good && !m->json)

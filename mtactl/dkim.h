@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: ISC */
+/* The parts of `mtactl dkim`. */
+#ifndef EKIDEN_MTACTL_DKIM_H
+#define EKIDEN_MTACTL_DKIM_H
+
+#include "lib/dkim_key.h"
+#include "lib/dkim_store.h"
+#include "mtactl/mtactl.h"
+#include "mtactl/output.h"
+
+enum { RECORD_MAX = 8192 };
+
+/* dkim_dns.c */
+/* What the DNS has at a name; asked through the running suite. */
+enum txt_result { TXT_FOUND, TXT_NONE, TXT_UNKNOWN /* no answer; told when nobody could be asked */ };
+/* The record is appended to out; several at one name are no DKIM record: TXT_FOUND with out->bad. */
+enum txt_result txt_lookup(const struct conf *c, struct view name, struct buf *out);
+
+struct key_text {
+	struct buf name, record; /* what is to be published, and where */
+	struct buf bytes;	 /* the public key */
+	unsigned bits;
+	struct buf pem; /* the private one: wiped by key_text_free() */
+};
+/* Reads the key's file. */
+int key_text_read(struct key_text *t, const struct dkim_store *s, const struct dkim_entry *x, struct err *e);
+void key_text_free(struct key_text *t);
+/* NULL, or what is wrong with the record (static text). */
+const char *record_problem(const struct key_text *t, const struct dkim_entry *x, struct view record);
+
+/* dkim_probe.c */
+/* A message signed with the key must verify against the record, by libopendkim. */
+int probe(const struct dkim_entry *x, const struct key_text *t, struct view record, struct err *e);
+
+/* dkim_verify.c */
+struct signature_result {
+	struct view domain, selector;
+	const char *algorithm;
+	const char *why; /* NULL: good */
+};
+struct verifier {
+	/* Appends the record of a name; false: there is none. */
+	bool (*lookup)(void *ctx, struct view name, struct buf *out);
+	void (*result)(void *ctx, const struct signature_result *r);
+	void *ctx;
+};
+/* Verifies every signature of a message. The number of good ones, or -1. */
+int verify_message(const struct verifier *v, struct view message, struct err *e);
+
+#endif
