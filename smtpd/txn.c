@@ -18,7 +18,7 @@ void
 txn_clear(struct txn *t)
 {
 	txn_close_file(t, false);
-	header_scan_free(&t->scan);
+	header_list_free(&t->header);
 	buf_free(&t->content);
 	buf_free(&t->front);
 	arena_free(&t->arena);
