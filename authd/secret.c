@@ -133,4 +133,11 @@ secret_forget(struct record_key *k)
 	explicit_bzero(k->scram_stored_key, sizeof(k->scram_stored_key));
 	explicit_bzero(k->scram_server_key, sizeof(k->scram_server_key));
 	k->scram_iterations = 0;
+	explicit_bzero(k->former_salt, sizeof(k->former_salt));
+	explicit_bzero(k->former_hash, sizeof(k->former_hash));
+	explicit_bzero(k->former_scram_salt, sizeof(k->former_scram_salt));
+	explicit_bzero(k->former_scram_stored_key, sizeof(k->former_scram_stored_key));
+	explicit_bzero(k->former_scram_server_key, sizeof(k->former_scram_server_key));
+	k->former_scram_iterations = 0;
+	k->former_until_us = 0;
 }

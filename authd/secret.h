@@ -35,7 +35,7 @@ bool secret_derive_scram(struct hasher *h, struct view secret, struct record_key
  * false.
  */
 bool secret_matches(struct hasher *h, const struct record_key *k, struct view secret);
-/* Makes the hash fields of k unusable. */
+/* Makes the hash fields of k unusable, those before a rotation as well. */
 void secret_forget(struct record_key *k);
 
 #endif

@@ -174,6 +174,13 @@ test_names(void)
 	}
 }
 
+#define FILL_flag(field, size) k.field = true;
+#define FILL_u32(field, size) k.field = UINT32_MAX;
+#define FILL_u64(field, size) k.field = UINT64_MAX;
+#define FILL_text(field, size) memset(k.field, 't', size);
+#define FILL_bytes(field, size) memset(k.field, (int)(size) + 1, size);
+#define FILL(tag, kind, field, size) FILL_##kind(field, size)
+
 static void
 test_records(void)
 {
@@ -183,16 +190,7 @@ test_records(void)
 
 	/* Every field at its largest, padding included, so that the structs compare as bytes. */
 	memset(&k, 0, sizeof(k));
-	memset(k.tenant, 't', NAME_BYTES);
-	memset(k.note, 'n', NOTE_BYTES);
-	k.revoked = k.orphan = true;
-	k.created_us = k.revoked_us = UINT64_MAX;
-	k.created_by = k.revoked_by = k.scram_iterations = UINT32_MAX;
-	memset(k.salt, 1, sizeof(k.salt));
-	memset(k.hash, 2, sizeof(k.hash));
-	memset(k.scram_salt, 3, sizeof(k.scram_salt));
-	memset(k.scram_stored_key, 4, sizeof(k.scram_stored_key));
-	memset(k.scram_server_key, 5, sizeof(k.scram_server_key));
+	RECORD_key(FILL)
 	record_put(&record_type_key, &k, &b);
 	ok(!b.bad, "the largest record fits");
 	ok(record_get(&record_type_key, buf_view(&b), &back) && memcmp(&k, &back, sizeof(k)) == 0,
@@ -307,6 +305,7 @@ fill(struct authd_store *s, struct hasher *h)
 		struct record_key k = { .revoked = keys[i].revoked };
 		snprintf(k.tenant, sizeof(k.tenant), "%s", keys[i].tenant);
 		rc |= secret_derive(h, view_str(keys[i].secret), &k, &e);
+		rc |= store_next_serial(s, &k.serial, &e);
 		rc |= store_put_key(s, view_str(keys[i].user), &k, &e);
 	}
 	for (size_t i = 0; i < sizeof(domains) / sizeof(domains[0]); i++) {
@@ -316,6 +315,8 @@ fill(struct authd_store *s, struct hasher *h)
 	}
 	rc |= store_commit(s, &e);
 	is_int(rc, 0, "a store with records");
+	struct record_key k;
+	ok(store_get_key(s, VIEW("alice"), &k, &e) == 1 && k.serial == 1, "serials begin with 1");
 }
 
 static void
