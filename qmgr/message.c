@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "qmgr/conn.h"
+#include "qmgr/keyhold.h"
 #include "qmgr/lane.h"
 #include "qmgr/list.h"
 #include "qmgr/loader.h"
@@ -352,7 +353,9 @@ rcpt_activate(struct rcpt *r)
 {
 	struct qmgr *q = r->m->q;
 
-	if (q->counts.active >= q->set.active)
+	if (keyhold_frozen(r->m))
+		keyhold_hold(r);
+	else if (q->counts.active >= q->set.active)
 		rcpt_wait(r, qmgr_now(q));
 	else
 		lane_put(r, false);

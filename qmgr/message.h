@@ -28,7 +28,7 @@ enum rcpt_state {
 	R_DONE
 };
 /* What the admin wants of a recipient that is with an smtp process just now. */
-enum rcpt_wish { WISH_NONE, WISH_HOLD, WISH_DELETE, WISH_BOUNCE };
+enum rcpt_wish { WISH_NONE, WISH_HOLD, WISH_DELETE, WISH_BOUNCE, WISH_FREEZE };
 
 struct rcpt {
 	struct message *m;

@@ -235,6 +235,7 @@ stored(struct spool_msg *m, const struct err *e)
 	trace_stored(s, t->env.qid);
 	qid_text(t->env.qid, qid);
 	txn_close_file(t, true);
+	t->stored = true;
 	txn_clear(t);
 	s->errors = 0;
 	session_enter(s, ST_READY);

@@ -8,11 +8,34 @@
 #include "smtpd/policy.h"
 #include "smtpd/stage.h"
 
+/* What authd said of the sender, beside yes. */
+struct grant {
+	uint8_t rewrite; /* enum sender_rewrite */
+	struct view sender;
+	uint32_t key_serial;
+	bool header_from_tenant, hold, check_rcpts;
+	uint8_t priority;
+	uint64_t reserved_s; /* when quota was reserved; 0: it was not */
+};
+
+/* A recipient that authd has not judged yet. */
+struct rcpt_ask {
+	struct view addr;
+	size_t late_at; /* where in `late` its reply belongs */
+};
+enum { ASKS_MAX = 128 };
+
 struct txn {
 	struct arena arena;
 	struct envelope env;
 	uint32_t rcpts_cap;
 	enum right right;
+	struct grant grant;
+	/* Recipients gathered from one pipelined group, and the replies that wait for theirs. */
+	struct rcpt_ask *ask; /* ASKS_MAX */
+	uint32_t asks, rcpts_reserved;
+	struct buf late;
+	bool stored; /* the spool has it: what was reserved is used */
 	uint64_t declared; /* SIZE=, 0: not given */
 	uint64_t data_ms;  /* loop time of DATA */
 	struct header_scan scan;
@@ -33,7 +56,7 @@ struct txn {
 	struct spool_msg msg;
 };
 
-/* Frees everything; a file that no stored message names goes back to qmgr. Not while spool has `msg`. */
+/* Frees everything and tells authd what became of its reservation; a file that no stored message names goes back to qmgr. Not while spool has `msg`. */
 void txn_clear(struct txn *t);
 /* Gives the file up, also one that is not there yet; keep: a stored message names it. */
 void txn_close_file(struct txn *t, bool keep);
