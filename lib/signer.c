@@ -254,3 +254,15 @@ signer_attached(const struct signer *s)
 {
 	return s->links != NULL;
 }
+
+int
+signer_start(struct signer *s, struct tls_sign_op *op)
+{
+	return start(&s->tls, op);
+}
+
+void
+signer_cancel(struct signer *s, struct tls_sign_op *op)
+{
+	cancel(&s->tls, op);
+}

@@ -26,5 +26,8 @@ int signer_attach(struct signer *s, int fd, uint32_t instance);
 /* That signd is gone (peer_gone); harmless when the channel has ended already. */
 void signer_detach(struct signer *s, uint32_t instance);
 bool signer_attached(const struct signer *s);
+/* As the functions of struct tls_signer, for what is no handshake. */
+int signer_start(struct signer *s, struct tls_sign_op *op);
+void signer_cancel(struct signer *s, struct tls_sign_op *op);
 
 #endif

@@ -29,6 +29,16 @@ smtp_random(struct smtp *p)
 	return p->random;
 }
 
+struct signer *
+smtp_signer(struct daemon *daemon)
+{
+	struct smtp *p = daemon->state;
+
+	if (p->signer == NULL)
+		p->signer = signer_new(daemon->loop);
+	return p->signer;
+}
+
 static void
 secrets_free(struct secret **list)
 {

@@ -125,16 +125,6 @@ ask_again(struct smtp *p)
 		connect_ask(s);
 }
 
-struct signer *
-smtp_signer(struct daemon *daemon)
-{
-	struct smtp *p = daemon->state;
-
-	if (p->signer == NULL)
-		p->signer = signer_new(daemon->loop);
-	return p->signer;
-}
-
 static void
 smtp_peer(struct daemon *daemon, enum role role, uint32_t instance, int fd)
 {

@@ -121,6 +121,8 @@ listeners_material(struct smtpd *d, uint16_t type, struct view body, int *fd)
 {
 	if (type == IPC_TYPE_ticket_next)
 		return listeners_ticket(d, body);
+	if (type == IPC_TYPE_dkim_name || type == IPC_TYPE_dkim_apply)
+		return sign_material(d, type, body);
 	if (d->next == NULL)
 		d->next = x_calloc(1, sizeof(*d->next));
 	switch (type) {
@@ -145,6 +147,7 @@ site_unref(struct site **sp)
 	*sp = NULL;
 	if (s == NULL || --s->refs)
 		return;
+	sign_rules_clear(&s->sign);
 	free(s->hostname);
 	free(s->postmaster);
 	free(s);
@@ -166,6 +169,7 @@ site_new(const struct conf *c)
 	buf_free(&postmaster);
 	s->limits = c->limits;
 	s->received = c->received;
+	sign_rules_init(&s->sign, &c->dkim);
 	return s;
 }
 

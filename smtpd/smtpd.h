@@ -11,6 +11,7 @@
 #include "lib/signer.h"
 #include "lib/spool.h"
 #include "smtpd/policy.h"
+#include "smtpd/sign.h"
 
 struct session;
 
@@ -20,6 +21,7 @@ struct site {
 	char *hostname, *postmaster;
 	struct conf_limits limits;
 	enum conf_received received;
+	struct sign_rules sign;
 };
 
 struct listener {
@@ -40,6 +42,7 @@ struct smtpd {
 	uint32_t instance, started_s;
 	struct channel authd, qmgr, dnsd;
 	struct signer *signer;
+	struct sign_keys sign_keys, next_sign_keys; /* next: not whole yet */
 	struct spool *spool;
 	struct door *doors;
 	struct material *next;
