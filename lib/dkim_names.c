@@ -89,10 +89,20 @@ dkim_name_valid(struct view name)
 	return name.n > 0;
 }
 
+/* A semicolon may stand in a field name, but in h= it would end the list and begin a tag, such as l=. */
+static bool
+fits_into_h(struct view name)
+{
+	for (size_t i = 0; i < name.n; i++)
+		if (name.p[i] <= ' ' || name.p[i] >= 0x7f || name.p[i] == ':' || name.p[i] == ';')
+			return false;
+	return name.n > 0;
+}
+
 bool
 dkim_signs(const struct dkim_rules *r, struct view name)
 {
-	if (!dkim_may_sign(name))
+	if (!fits_into_h(name) || !dkim_may_sign(name))
 		return false;
 	if (MATCHES(name, always_fields) || is_named(name, &r->oversign))
 		return true;

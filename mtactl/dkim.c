@@ -29,6 +29,18 @@ struct work {
 	bool changed;
 };
 
+/* Before the first start of the suite there is none. */
+static int
+make_folder(const struct conf *c, struct err *e)
+{
+	struct buf path = BUF_INIT(8192);
+
+	buf_printf(&path, "%s/dkim", c->state_dir);
+	int rc = access(buf_cstr(&path), F_OK) < 0 && errno == ENOENT ? folders_prepare(c, e) : 0;
+	buf_free(&path);
+	return rc;
+}
+
 static int
 work_begin(struct work *w, const struct mtactl *m, const struct args *a, bool change, bool list)
 {
@@ -43,14 +55,10 @@ work_begin(struct work *w, const struct mtactl *m, const struct args *a, bool ch
 	w->c = load_config(m, false);
 	if (w->c == NULL)
 		return STATUS_FAILED;
-	if (dkim_store_open(&w->store, w->c->state_dir, change, &e) == 0)
-		return STATUS_DONE;
-	/* Before the first start of the suite there are no folders. */
-	if (change && access(w->store.path ? w->store.path : w->c->state_dir, F_OK) < 0 &&
-	    errno == ENOENT && folders_prepare(w->c, &e) == 0 &&
-	    dkim_store_open(&w->store, w->c->state_dir, change, &e) == 0)
-		return STATUS_DONE;
-	return complain("%s", e.text);
+	if ((change && make_folder(w->c, &e) < 0) ||
+	    dkim_store_open(&w->store, w->c->state_dir, change, &e) < 0)
+		return complain("%s", e.text);
+	return STATUS_DONE;
 }
 
 /* The running suite reads the keys; one that does not run will when it starts. */
@@ -475,11 +483,11 @@ rotate_step(struct work *w, const struct args *a, bool *again)
 	struct err e;
 	int status = STATUS_DONE;
 
+	*again = false;
 	if (!algorithm_option(a, &algorithm))
 		return STATUS_USAGE;
-	struct dkim_entry *x = find_state(w, algorithm, DKIM_PENDING);
 	retire(w);
-	x = find_state(w, algorithm, DKIM_PENDING);
+	struct dkim_entry *x = find_state(w, algorithm, DKIM_PENDING);
 	if (x == NULL) {
 		free_selector(w, algorithm, selector);
 		x = make_key(w, algorithm, selector, (unsigned)w->c->dkim.rsa_bits);
@@ -510,7 +518,6 @@ local_dkim_rotate(struct mtactl *m, const struct args *a)
 		return complain("wait: \"%.*s\" is not a duration", (int)wait.n, wait.p), STATUS_USAGE;
 	/* The lock is held during a step only. */
 	for (uint64_t end = now_s() + wait_s; status == STATUS_DONE && again;) {
-		again = false;
 		status = work_begin(&w, m, a, true, false);
 		if (status == STATUS_DONE)
 			status = rotate_step(&w, a, &again);

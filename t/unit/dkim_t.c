@@ -205,6 +205,9 @@ test_refused(void)
 	        dkim_signs(&r, VIEW("LIST-ID")) && !dkim_signs(&r, VIEW("X-Mailer")) &&
 	        !dkim_signs(&r, VIEW("Lis")),
 	    "K06 the default list, with its families");
+	ok(!dkim_signs(&r, VIEW("Content-;l=0")) && !dkim_signs(&r, VIEW("List-\r\n x")) &&
+	        !dkim_signs(&r, VIEW("")),
+	    "atk-F2 a field name cannot write tags");
 }
 
 /* RFC 8463, A: the message, its two signatures, the keys they were made with. */
