@@ -10,18 +10,49 @@
 
 enum { RECORD_MAX = 8192 };
 
-/* dkim_dns.c */
-/* What the DNS has at a name; asked through the running suite. */
-enum txt_result { TXT_FOUND, TXT_NONE, TXT_UNKNOWN /* no answer; told when nobody could be asked */ };
-/* The record is appended to out; several at one name are no DKIM record: TXT_FOUND with out->bad. */
-enum txt_result txt_lookup(const struct conf *c, struct view name, struct buf *out);
-
+/* A key on disk. */
 struct key_text {
 	struct buf name, record; /* what is to be published, and where */
 	struct buf bytes;	 /* the public key */
 	unsigned bits;
 	struct buf pem; /* the private one: wiped by key_text_free() */
 };
+/* dkim.c: new, list, show, and what every command begins and ends with. */
+
+/* One command. */
+struct work {
+	struct conf *c;
+	struct dkim_store store;
+	struct output o;
+	struct buf row, domain; /* domain: the canonical one, or empty */
+	struct view selector;
+	bool changed;
+};
+
+/* Reads arguments, configuration and store; for a change it is locked. Exit status; work_end() in any case. */
+int work_begin(struct work *w, const struct mtactl *m, const struct args *a, bool change, bool list);
+/* Saves what was changed and has the running suite take it. The final exit status. */
+int work_end(struct work *w, int status);
+uint64_t work_now_s(void);
+/* Is it one that the command is about? */
+bool work_wants(const struct work *w, const struct dkim_entry *x);
+/* A row with the record to publish. */
+void work_put_key(struct work *w, const struct dkim_entry *x, const struct key_text *t);
+int work_show_key(struct work *w, const struct dkim_entry *x);
+/* A new key, not yet saved; NULL: told. */
+struct dkim_entry *work_make_key(struct work *w, enum dkim_algorithm a, const char *selector, unsigned bits);
+void work_free_selector(const struct work *w, enum dkim_algorithm a, char out[static 32]);
+/* --algorithm; false: told. */
+bool work_algorithm(const struct args *a, enum dkim_algorithm *out);
+/* Keys that were replaced go when their time is over and the last message that they signed has left. */
+void work_retire(struct work *w);
+
+/* dkim_dns.c */
+/* What the DNS has at a name; asked through the running suite. */
+enum txt_result { TXT_FOUND, TXT_NONE, TXT_UNKNOWN /* no answer; told when nobody could be asked */ };
+/* The record is appended to out; several at one name are no DKIM record: TXT_FOUND with out->bad. */
+enum txt_result txt_lookup(const struct conf *c, struct view name, struct buf *out);
+
 /* Reads the key's file. */
 int key_text_read(struct key_text *t, const struct dkim_store *s, const struct dkim_entry *x, struct err *e);
 void key_text_free(struct key_text *t);

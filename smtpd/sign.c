@@ -12,7 +12,8 @@ struct signing {
 	struct session *session;
 	struct body_observer observer;
 	struct dkim_body body;
-	bool hashed; /* `hash` is that of the body */
+	bool observes; /* there were keys when the body began */
+	bool hashed;   /* `hash` is that of the body */
 	uint8_t hash[DKIM_HASH];
 	struct view from_domain, domain;
 	struct one {
@@ -46,6 +47,9 @@ sign_begin(struct session *s)
 	struct signing *g = arena_alloc(&t->arena, sizeof(*g));
 	t->signing = g;
 	g->session = s;
+	if (s->d->sign_keys.n == 0)
+		return;
+	g->observes = true;
 	dkim_body_init(&g->body, r->dkim.body);
 	g->observer = (struct body_observer){ .body = on_body, .ctx = g };
 	stage_observe(t, &g->observer);
@@ -56,7 +60,7 @@ sign_body_again(struct txn *t)
 {
 	struct signing *g = t->signing;
 
-	if (g == NULL)
+	if (g == NULL || !g->observes)
 		return;
 	dkim_body_free(&g->body);
 	dkim_body_init(&g->body, g->session->listener->site->sign.dkim.body);
@@ -204,7 +208,7 @@ sign_message(struct session *s, struct verdict *v)
 	g->from_domain = from_domain(t);
 	const struct sign_key *first =
 	    sign_keys_for(&s->d->sign_keys, &s->listener->site->sign, g->from_domain);
-	if (first == NULL)
+	if (first == NULL || !g->observes)
 		return without_key(s, g, v);
 	if (prepare_all(s, g, first, &e) < 0)
 		return refuse(v, e.class == ERR_PERM ? 550 : 451, e.esc, "Error: cannot be signed");

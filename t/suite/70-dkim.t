@@ -100,7 +100,7 @@ second = Suite(name="second", extra="relayhost [127.0.0.5]:25\nreceived full\n",
 listen hop { address 127.0.0.6:25; tls none; auth networks 127.0.0.0/8 tenant acme; reverse-lookup no; }
 """)
 second.mtactl("tenant", "add", "acme", "--enabled")
-for domain in zones:
+for domain in list(zones) + ["sub.example.co.jp"]:
     second.mtactl("domain", "add", "acme", domain, "--verified")
 RULES = "dkim { oversign from to subject date message-id; expire 7d; organizational-domain yes; publish 1h; }\n"
 s = Suite(extra="relayhost [127.0.0.6]:25\nsignd-processes 2\n" + RULES)
@@ -177,7 +177,7 @@ with open(conf, "w") as f:
     f.write(f"Mode v\nSyslog no\nSocket inet:{port}@127.0.0.1\nNameservers 127.0.0.1\nAlwaysAddARHeader yes\n"
             f"ResolverConfiguration {conf}.unbound\nAuthservID mx.test\nUserID root\nInternalHosts 203.0.113.1\nTemporaryDirectory /tmp\nBackground no\n")
 with open(conf + ".unbound", "w") as f:
-    f.write("server:\n do-not-query-localhost: no\n module-config: iterator\n"
+    f.write("server:\n do-not-query-localhost: no\n module-config: iterator\n local-zone: test. nodefault\n"
             "forward-zone:\n name: .\n forward-addr: 127.0.0.1\n")
 milter = Process(["opendkim", "-f", "-x", conf], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -221,8 +221,8 @@ for path in sorted(glob.glob(f"{SRC}/t/dkim/corpus/*.eml")):
     ours, python, passes = verdicts(got)
     tap.equal((ours, python, passes > 0), (BOTH, [True, True], True),
               f"atk-F9 {name}: libopendkim, python3-dkim and the opendkim milter verify it after a hop")
-    want = raw.partition(b"\r\n\r\n")[2] if b"\r\n\r\n" in raw else b""
-    tap.ok(got.endswith(b"\r\n\r\n" + want), f"A24 {name}: the body is unchanged")
+    if b"\r\n\r\n" in raw:
+        tap.ok(got.endswith(b"\r\n\r\n" + raw.partition(b"\r\n\r\n")[2]), f"A24 {name}: the body is unchanged")
 body = "0123456789 abcdefghijklmnopqrstuvwxyz  \t 0123456789\r\n\r\n \r\n" * 170000
 big = mail(sender="a@signed.test", body=body)[:10_400_000] + "\r\n"
 code, got = send(big)
@@ -269,7 +269,7 @@ s.write("relayhost [127.0.0.6]:25\nsignd-processes 2\n" + RULES.replace("expire"
 s.mtactl("reload")
 code, got = send(mail(sender="a@nokey.test", extra="X-Own:  x\r\n"), sender="a@nokey.test")
 flat = re.sub(rb"\s+", b"", signatures(got)[0])
-tap.ok(b"d=signed.test;" in flat and b"c=simple/simple;" in flat and b":X-Own:" in flat,
+tap.ok(b"d=signed.test;" in flat and b"c=simple/simple;" in flat and b"h=X-Own:" in flat,
        "default-domain; headers with one more; simple/simple", flat)
 tap.equal(verdicts(got)[:2], (BOTH, [True, True]), "... which verifies after the hop")
 
@@ -297,7 +297,7 @@ lines = [line for line in index.splitlines() if rsa["selector"] + " " in line]
 with open(store + "/index", "w") as f:
     f.write(re.sub(r"(retiring \d+) \d+ \d+", r"\1 1 1", index))
 r = s.mtactl("dkim", "list", "signed.test")
-tap.ok(rsa["selector"] not in r.stdout and "is retired" in r.stderr and
+tap.ok(rsa["selector"] + " " not in r.stdout and "is retired" in r.stderr and
        not glob.glob(f"{store}/{rsa['selector']}.*"), "after that time, with no older mail queued, it is gone", r)
 r = row("revoke", "signed.test", new)
 tap.equal(r["record"], "v=DKIM1; p=", "revoke prints the record that says so")
