@@ -122,6 +122,8 @@ struct tls_info {
 struct tls_ctx *tls_server_ctx(const struct tls_server_conf *c, struct err *e);
 struct tls_ctx *tls_client_ctx(const struct tls_client_conf *c, struct err *e);
 void tls_ctx_free(struct tls_ctx **ctx);
+/* Whether a server context could be made with these lists; NULL or "": ours. */
+int tls_ciphers_check(const char *ciphers, const char *ciphersuites, struct err *e);
 /* Server: tickets are made with this key from now on; the one so far becomes the former one. */
 void tls_ctx_ticket_key(struct tls_ctx *ctx, struct view key);
 

@@ -112,6 +112,19 @@ set_ciphers(SSL_CTX *ssl, const struct tls_server_conf *c, struct err *e)
 	return 0;
 }
 
+int
+tls_ciphers_check(const char *ciphers, const char *ciphersuites, struct err *e)
+{
+	struct tls_server_conf c = { .ciphers = ciphers, .ciphersuites = ciphersuites };
+
+	OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
+	ERR_clear_error();
+	SSL_CTX *ssl = SSL_CTX_new(TLS_server_method());
+	int rc = ssl ? set_ciphers(ssl, &c, e) : tls_error(e, ERR_BUG, "TLS context");
+	SSL_CTX_free(ssl);
+	return rc;
+}
+
 static int
 load_certs(struct tls_ctx *ctx, const struct tls_cert_conf *c, size_t n, struct err *e)
 {

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/tls.h"
 #include "master/certificate.h"
 #include "master/files.h"
 #include "master/generation.h"
@@ -98,6 +99,23 @@ read_bundles(struct generation *g, struct buf *errors)
 	return bad ? -1 : 0;
 }
 
+/* Names of ciphers are OpenSSL's business; a list without any would refuse every client. */
+static int
+check_ciphers(const struct conf *c, struct buf *errors)
+{
+	struct err e;
+	int rc = 0;
+
+	for (size_t i = 0; i < c->listen_count; i++) {
+		const struct conf_listen *l = &c->listen[i];
+		if (l->tls == CONF_TLS_none || tls_ciphers_check(l->ciphers, l->ciphersuites, &e) == 0)
+			continue;
+		buf_printf(errors, "%s: listen %s: %s\n", l->where, l->name, e.text);
+		rc = -1;
+	}
+	return rc;
+}
+
 static int
 read_material(struct generation *g, struct buf *errors)
 {
@@ -113,7 +131,7 @@ read_material(struct generation *g, struct buf *errors)
 			buf_printf(errors, "%s\n", e.text);
 			rc = -1;
 		}
-	if (read_bundles(g, errors) < 0)
+	if (read_bundles(g, errors) < 0 || check_ciphers(c, errors) < 0)
 		rc = -1;
 	g->dkim = dkim_set_read(c, NULL, errors);
 	if (g->dkim == NULL)
