@@ -326,8 +326,28 @@ untried(struct rcpt *r)
 {
 	if (r->wish)
 		fulfil_wish(r);
+	else if (message_expired(r->m))
+		rcpt_expire(r);
 	else
 		rcpt_again(r);
+}
+
+static void
+recall_old(void *ctx, struct table_node *n)
+{
+	struct job *j = CONTAINER(n, struct job, node);
+
+	(void)ctx;
+	if (j->recalled || !message_expired(j->m))
+		return;
+	j->recalled = true;
+	IPC_SEND(&j->conn->smtp->ch, job_recall, .conn = j->conn->id, .job = j->id);
+}
+
+void
+jobs_recall_old(struct qmgr *q)
+{
+	table_each(&q->jobs, recall_old, NULL);
 }
 
 static struct job *
