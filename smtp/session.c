@@ -199,6 +199,15 @@ protocol_error(struct session *s, const char *what)
 	session_broken(s, &v);
 }
 
+/* What a server says while the content goes out is about the content, however early (S29: and 421). */
+static bool
+answers_nothing(const struct session *s)
+{
+	enum step step = session_step(s);
+
+	return step != STEP_BODY && step != STEP_EOD && s->reply.code != 421 && transaction_is_early(s);
+}
+
 static void
 link_input(struct io *io)
 {
@@ -219,6 +228,10 @@ link_input(struct io *io)
 		}
 		if (babbles(s, io)) {
 			protocol_error(s, "data behind the reply");
+			return;
+		}
+		if (answers_nothing(s)) {
+			protocol_error(s, "a reply before its command");
 			return;
 		}
 		dialogue_reply(s);
