@@ -265,7 +265,7 @@ write_batch(struct spool *s)
 		return -1;
 	while (v < end) {
 		size_t count = (size_t)(end - v) < IOV_BATCH ? (size_t)(end - v) : IOV_BATCH;
-		ssize_t n = pwritev(s->use.fd, v, (int)count, (off_t)at);
+		ssize_t n = pwritev(s->use.fd, v, (int)FAULT_LENGTH(count), (off_t)at);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -273,9 +273,7 @@ write_batch(struct spool *s)
 		at += (uint64_t)n;
 		v = advance(v, end, (size_t)n);
 	}
-	if ((errno = FAULT("seg.sync")) != 0)
-		return -1;
-	return fdatasync(s->use.fd);
+	return FAULT_CALL("seg.sync", fdatasync(s->use.fd), -1);
 }
 
 static void
@@ -322,7 +320,9 @@ commit_batch(struct spool *s)
 		return left;
 	gather(s, end);
 	if (write_batch(s) == 0) {
+		(void)FAULT("seg.synced");
 		tell_stored(s, end);
+		(void)FAULT("seg.told");
 		answer_batch(s, NULL);
 		return left;
 	}
@@ -583,9 +583,7 @@ spool_big_write(struct spool_big *b, struct view v, struct err *e)
 int
 spool_big_sync(struct spool_big *b, struct err *e)
 {
-	if ((errno = FAULT("big.sync")) != 0)
-		return err_errno(e, "fdatasync");
-	return durable_sync(b->fd, e);
+	return FAULT_CALL("big.sync", durable_sync(b->fd, e), err_errno(e, "fdatasync"));
 }
 
 void
