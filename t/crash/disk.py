@@ -91,6 +91,7 @@ class Disk:
     def remove(self):
         if self.mounted:
             subprocess.run(["umount", "-l", self.at], check=False)
+            self.mounted = False
         shutil.rmtree(self.dir, ignore_errors=True)
 
 

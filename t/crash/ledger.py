@@ -61,6 +61,7 @@ class Checker:
         self.messages, self.faults, self.fault_ends, self.wrong = {}, [], [], []
         self.sent = self.acked = self.took = self.reported = self.duplicates = self.reports_again = 0
         self.bound = self.settled = 0
+        self.qids = {}      # queue id -> message, since the accounts were closed
         self.oldest_us = 0  # how long before its fault a duplicate had been taken
         self.recent = []    # times of units taken lately, for the bound
 
@@ -76,8 +77,8 @@ class Checker:
 
     def on_ack(self, at, ident, qid):
         self.acked += 1
-        m = self.messages[ident]
-        m.acked = at
+        self.messages[ident].acked = at
+        self.qids[qid] = ident
 
     def known(self, what, ident, rcpt):
         m = self.messages.get(ident)
@@ -130,6 +131,7 @@ class Checker:
                     self.complain(f"{ident} {rcpt}: taken at {first} and again at {second}, no fault "
                                   "between explains it")
         for rcpt, seen in m.reports.items():
+            seen.sort()  # by when they were made: they may overtake each other
             for (made, first), (again, second) in zip(seen, seen[1:]):
                 if made == again:
                     self.duplicates += 1  # one report, delivered twice
@@ -157,6 +159,7 @@ class Checker:
             self.count_again(ident, m)
         self.settled += len(self.messages)
         self.messages.clear()
+        self.qids.clear()
         if self.duplicates + self.reports_again > self.bound:
             self.complain(f"{self.duplicates} duplicates and {self.reports_again} repeated reports are more "
                           f"than the {self.bound} units in flight at {len(self.faults)} faults")

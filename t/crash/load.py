@@ -41,12 +41,13 @@ def body(rng, size):
 class Shapes:
     """Sizes and recipients of the messages of a run; big ones are over `inline`."""
 
-    def __init__(self, inline=65536, mix=(("take", 70), ("later", 20), ("never", 10)), recipients=4):
+    def __init__(self, inline=65536, mix=(("take", 70), ("later", 20), ("never", 10)), recipients=4,
+                 big=2):
         self.inline, self.recipients = inline, recipients
         self.kinds = [k for k, n in mix for _ in range(n)]
         self.store = [body(random.Random(n), size) for n, size in
                       enumerate([0, 1, 60, 500, 1500, 3900, 8000, 20000, inline - 3000, inline * 2])]
-        self.weights = [1, 1, 10, 20, 20, 20, 10, 3, 1, 2]
+        self.weights = [1, 1, 10, 20, 20, 20, 10, 3, 1, big]
 
     def message(self, rng, ident):
         rcpts = [f"{ident}.{n}.{rng.choice(self.kinds)}@rcpt.test"

@@ -12,13 +12,21 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../lib"))
 sys.path.insert(0, HERE)
-from suite import *  # noqa: E402,F403
 import suite  # noqa: E402
+from suite import *  # noqa: E402,F403
 from ledger import Checker, Ledger, check_file, now_us  # noqa: E402
 from load import UNIT, Client, LedgerSink, Shapes  # noqa: E402
 
 INLINE = 65536
 ROLES = ("smtpd", "qmgr", "smtp", "authd", "dnsd", "signd", "bounce")
+
+
+def qid_number(text):
+    """doc/QUEUE-FORMAT.md: to the base 31."""
+    number = 0
+    for c in text:
+        number = number * 31 + "0123456789BCDFGHJKLMNPQRSTVWXYZ".index(c)
+    return number
 
 
 class CrashSuite(Suite):
@@ -55,6 +63,8 @@ class CrashSuite(Suite):
 
 
 class Rig:
+    patience = 20  # seconds from a restart until everything acknowledged must be seen
+
     def __init__(self, disk=None, extra="", seed=None, window_us=500000, shapes=None, zones=None):
         self.seed = seed if seed is not None else random.SystemRandom().randrange(1 << 32)
         self.rng = random.Random(self.seed)
@@ -101,6 +111,11 @@ class Rig:
                 reports.add(row["rcpt"].partition("@")[0])
         return units, reports
 
+    def finished_qids(self):
+        """Numbers of queue ids whose messages have left the queue."""
+        open_now = {i for i, _ in self.checker.open_units()}
+        return {qid_number(q) for q, i in list(self.checker.qids.items()) if i not in open_now}
+
     def missing(self):
         """Acknowledged units that are nowhere. The queue is read first: what leaves it meanwhile is at the
         sink when that is asked."""
@@ -112,9 +127,9 @@ class Rig:
             self.checker.complain(f"queue: {u[0]} {u[1]}: never sent, or finished before")
         return {u for u in self.checker.open_units() - units if u[0] not in reports}
 
-    def nothing_lost(self, seconds=10):
-        """Right after a restart: qmgr may still be reading segments."""
-        end = time.monotonic() + seconds
+    def nothing_lost(self):
+        """Right after a restart: qmgr may still be reading segments, or wait for its turn to start."""
+        end = time.monotonic() + self.patience
         while True:
             missing = self.missing()
             if missing is not None and not missing:
@@ -149,6 +164,11 @@ class Rig:
         """TAP for the whole run; the file of the ledger has the last word."""
         c = check_file(self.ledger.path, self.checker.window_us)
         c.wrong += [w for w in self.checker.wrong if w not in c.wrong]
+        if c.wrong:  # for who has to find out why
+            kept = os.path.join(suite.BUILD, "t/crash", f"failed-{self.seed}")
+            os.makedirs(os.path.dirname(kept), exist_ok=True)
+            shutil.copy(self.ledger.path, kept + ".ledger")
+            shutil.copy(self.suite.logfile, kept + ".log")
         tap.ok(not c.wrong, f"S35 {name}: {c.figures()}", "\n".join(
             [f"seed {self.seed}"] + c.wrong[:20] + self.suite.log().splitlines()[-5:]))
         return c
