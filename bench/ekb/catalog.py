@@ -19,7 +19,7 @@ ROWS = (
     Row("tls-reuse", "relay 4 KiB, TLS, connections reused", relay, 1, TLS, "starttls"),
     Row("tls-conn", "relay 4 KiB, TLS connection per message", relay, 0.3, TLS + EACH, "starttls"),
     Row("latency", "relay 4 KiB, one at a time", relay, 0.1, sessions=1, sink=("--track", "@")),
-    Row("fair", "single messages beside a flood", fairness, 1,
+    Row("fair", "single messages beside a flood", fairness, 2,
         sink=("--delay", 20, "--track", "single")),
     Row("idle-plain", "idle sessions", idle, messages=False),
     Row("idle-tls", "idle sessions, TLS", idle, options=TLS, port="starttls", messages=False),

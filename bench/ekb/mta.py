@@ -63,6 +63,10 @@ class Mta:
         """True when nothing is being tried: all of a backlog waits for its next time."""
         raise NotImplementedError
 
+    def queue_known(self, count):
+        """True when a suite that has just started knows of so many messages in its queue."""
+        return True
+
     def queue_list(self):
         """argv that prints the whole queue."""
         raise NotImplementedError
@@ -333,6 +337,10 @@ class Ekiden(Mta):
     def counted(self):
         text = self.ask(self.count_command)
         return json.loads(text) if text else None
+
+    def queue_known(self, count):
+        now = self.counted()
+        return now is not None and now["messages"] >= count
 
     def queue_settled(self):
         count = self.counted()

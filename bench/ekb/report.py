@@ -60,7 +60,7 @@ COLUMNS = (("rate", "/s", "{:.0f}"), ("cpu_ms", "CPU ms", "{:.3f}"), ("txn_p50_m
            ("pss_total_mb", "PSS MiB", "{:.1f}"), ("ceiling", "ceiling/s", "{:.0f}"))
 RATIOS = (("rate", "rate"), ("cpu_ms", "CPU"), ("txn_p99_ms", "p99"))
 DETAILS = ("e2e_p50_ms", "e2e_p99_ms", "e2e_max_ms", "singles", "syscalls", "flat", "queued", "settle_s",
-           "list_cold_s", "list_warm_s", "disk_bytes", "disk_inodes", "stop_s", "restart_s", "drain_s",
+           "list_cold_s", "list_warm_s", "disk_bytes", "disk_inodes", "stop_s", "restart_s", "known_s", "drain_s",
            "drain_rate", "drain_cpu_ms", "pss_rest_mb", "host_kb", "processes", "lost", "unknown",
            "duplicates")
 

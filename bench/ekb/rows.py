@@ -57,6 +57,20 @@ def wait_until(test, seconds, tick=0.1):
     return False
 
 
+def is_idle(mta, window=0.25):
+    """The suite has used next to no CPU for a moment."""
+    before = mta.cpu_seconds()
+    time.sleep(window)
+    return mta.cpu_seconds() - before < 0.02 * window
+
+
+def settle(mta):
+    """Nothing is left over from the warm-up: no mail, no work of the suite's own, no dirty pages."""
+    wait_until(mta.queue_empty, 20)
+    wait_until(lambda: is_idle(mta), 20, 0)
+    host.sync_fs(mta.dir)
+
+
 def source_options(ctx, row, messages):
     sessions = row.sessions or ctx.sessions
     return ["--messages", messages, "--sessions", min(sessions, messages), "--recipients",
@@ -98,6 +112,7 @@ def accept(ctx, row, mta):
     messages = ctx.count(row, mta.name)
     port = mta.ports[row.port]
     tools.source(ctx.mailsource, port, source_options(ctx, row, ctx.warmup(row)))
+    wait_until(lambda: is_idle(mta), 20, 0)
     host.sync_fs(mta.dir)
     meter = Meter(mta)
     out = tools.source(ctx.mailsource, port, source_options(ctx, row, messages))
@@ -141,8 +156,7 @@ def relay(ctx, row, mta):
     try:
         warm = tools.source(ctx.mailsource, port, source_options(ctx, row, warmup))
         before = sink.wait_recipients(warmup * row.recipients, 120)
-        wait_until(mta.queue_empty, 20)
-        host.sync_fs(mta.dir)
+        settle(mta)
         meter = Meter(mta)
         out = tools.source(ctx.mailsource, port, source_options(ctx, row, messages))
         after = sink.wait_recipients((warmup + messages) * row.recipients, 600)
@@ -185,7 +199,7 @@ def idle(ctx, row, mta):
             "stolen_s": meter.stolen, "window_s": meter.seconds}
 
 
-SINGLES = ("--messages", 1000000, "--sessions", 4, "--interval", 200,
+SINGLES = ("--messages", 1000000, "--sessions", 4, "--interval", 80,
            "--from", "one@single.invalid", "--to", "single%d@mailsink.invalid")
 
 
@@ -202,7 +216,7 @@ def fairness(ctx, row, mta):
     try:
         tools.source(ctx.mailsource, mta.ports["plain"], source_options(ctx, row, warmup))
         sink.wait_recipients(warmup, 120)
-        wait_until(mta.queue_empty, 20)
+        settle(mta)
         meter = Meter(mta)
         singles = tools.Background(ctx.mailsource, mta.ports["other"], SINGLES)
         out = tools.source(ctx.mailsource, mta.ports["plain"], source_options(ctx, row, flood))

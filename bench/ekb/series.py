@@ -2,7 +2,6 @@
 """Rows that measure one thing at several places: cost against sessions, against the queue; a backlog."""
 
 import subprocess
-import time
 
 from . import host, rows, tools
 
@@ -47,6 +46,7 @@ def sessions(ctx, row, mta):
         warmup = ctx.warmup(row)
         tools.source(ctx.mailsource, mta.ports[row.port], rows.source_options(ctx, row, warmup))
         sink.wait_recipients(warmup, 120)
+        rows.settle(mta)
         return flatness([sessions_point(ctx, row, mta, sink, n) for n in SESSIONS if n <= limit])
     finally:
         sink.close()
@@ -142,6 +142,8 @@ def backlog(ctx, row, mta):
     begin = host.monotonic()
     mta.stop()
     got["stop_s"] = host.monotonic() - begin
+    begin = host.monotonic()
     got["restart_s"] = mta.restart()
-    time.sleep(0.1)
+    rows.wait_until(lambda: mta.queue_known(count), 300, 0.01)
+    got["known_s"] = host.monotonic() - begin
     return {**got, **drain(ctx, mta, count)}

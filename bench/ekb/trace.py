@@ -14,7 +14,8 @@ WRITES = ("write", "writev", "sendto", "sendmsg")
 
 # -- is a 250 preceded by a sync? --
 
-REPLY = re.compile(r"^\d+ +(?:" + "|".join(WRITES) + r')\([^"]*"(250|354)[ -]')
+REPLY = re.compile(r"^\d+ +(?:" + "|".join(WRITES) +
+                   r')\([^"]*"(?:(?:[^"]*\\n)?(?P<data>354) |(?P<ok>250)[ -])')
 SYNCED = re.compile(r"^\d+ +(?:(fsync|fdatasync)\(\d+|<\.\.\. (fsync|fdatasync) resumed>).*\) += 0$")
 CALL = re.compile(r"^\d+ +(?:<\.\.\. )?(\w+)")
 
@@ -31,7 +32,7 @@ def read_trace(path):
             synced = True
             continue
         reply = REPLY.match(line)
-        if reply and reply.group(1) == "354":
+        if reply and reply["data"]:
             open_data, synced = True, False
         elif reply and open_data:
             open_data = False
@@ -49,8 +50,9 @@ def traced_run(ctx, row, cls, sessions, messages):
     sink = tools.Sink(ctx.mailsink, ctx.sink_port)
     try:
         mta.start(ctx.dir / mta.name, hold=row.hold, wrapper=(
-            "strace", "-f", "-s", "16", "-o", str(trace), "-e",
+            "strace", "-f", "-s", "256", "-o", str(trace), "-e",
             "trace=" + ",".join(SYNCS + WRITES)))
+        rows.wait_until(lambda: rows.is_idle(mta), 10, 0)
         before = read_trace(trace)[0]
         tools.source(ctx.mailsource, mta.ports[row.port], options)
         if not row.hold:
@@ -184,7 +186,7 @@ def syscalls(ctx, row, mta):
     try:
         tools.source(ctx.mailsource, mta.ports[row.port], rows.source_options(ctx, row, warmup))
         sink.wait_recipients(warmup * row.recipients, 120)
-        rows.wait_until(mta.queue_empty, 20)
+        rows.settle(mta)
         counters = {role: kind(pids, ctx.dir / f"count-{role}") for role, pids in mta.roles().items()}
         for c in counters.values():
             c.wait_ready()
