@@ -20,6 +20,7 @@ class Mta:
     """One suite.  A run: start(), ports, ..., stop().  Each start is from an empty folder."""
 
     name = "?"
+    rows = None  # names of the rows that it can run; None: all
     session_limit = 1000  # of the sessions row: a process for each of 5,000 sessions needs 6 GB
     queue_limit = 100000  # of the queue-length row: filling it takes minutes, a million hours
 

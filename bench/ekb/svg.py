@@ -57,13 +57,18 @@ def axes(xs, marks, sx, sy):
     yield line(LEFT, HEIGHT - BOTTOM, right, HEIGHT - BOTTOM, "#24292f")
 
 
+def value(y):
+    """Two digits that count, three below a tenth."""
+    return f"{y:.1f}" if y >= 1 else f"{y:.2f}" if y >= 0.1 else f"{y:.3f}"
+
+
 def curve(name, points, sx, sy):
     colour = COLOURS.get(name, "#24292f")
     path = " ".join(f"{sx.at(x):.1f},{sy.at(y):.1f}" for x, y in points)
     yield f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2.5"/>'
     for x, y in points:
         yield f'<circle cx="{sx.at(x):.1f}" cy="{sy.at(y):.1f}" r="4" fill="{colour}"/>'
-        yield text(sx.at(x), sy.at(y) - 10, f"{y:.2g}" if y >= 0.1 else f"{y:.3f}", 11, colour=colour)
+        yield text(sx.at(x), sy.at(y) - 10, value(y), 11, colour=colour)
     x, y = points[-1]
     yield text(sx.at(x) + 12, sy.at(y) + 4, name, 13, "start", colour, ' font-weight="bold"')
 
