@@ -246,7 +246,7 @@ class Ekiden(Mta):
     """
 
     name = "ekiden"
-    session_limit, queue_limit = 5000, 1000000
+    session_limit, queue_limit = 5000, 1000000  # its processes do not grow in number
     setup = (("tenant", "add", "bench"),
              ("domain", "add", "bench", "mailsource.invalid", "--verified"),
              ("tenant", "add", "single"),

@@ -152,6 +152,8 @@ class OpenSMTPD(Jailed):
         self.hold = hold
         (self.dir / "upper/var/lib/opensmtpd/empty").mkdir(parents=True, exist_ok=True)
         os.chmod(self.dir / "spool", 0o711)
+        # Nobody answers DNS here: without this every connection waits for a time-out.
+        (self.dir / "upper/etc/resolv.conf").write_text("lookup file\n")
         self.fill("peers/smtpd.conf.in", self.dir / "etc/smtpd.conf", SINK=self.settings.sink_port,
                   CONCURRENCY=self.settings.concurrency)
 

@@ -83,6 +83,7 @@ def chart(title, xlabel, ylabel, lines):
     middle = (TOP + HEIGHT - BOTTOM) / 2
     body = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
             f'height="{HEIGHT}" font-family="sans-serif">',
+            "<!-- SPDX-License-Identifier: ISC -->",
             f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
             text(LEFT, 28, title, 16, "start", more=' font-weight="bold"'),
             *axes(xs, marks, sx, sy),
