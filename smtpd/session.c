@@ -173,6 +173,17 @@ session_end(struct session *s, unsigned code, struct esc esc, const char *fmt, .
 	io_finish(&s->io);
 }
 
+void
+session_hang_up(struct session *s)
+{
+	if (buf_len(&s->io.out) == 0) {
+		session_close(s);
+		return;
+	}
+	session_enter(s, ST_CLOSE);
+	io_finish(&s->io);
+}
+
 static void
 reap(struct loop_reap *r)
 {

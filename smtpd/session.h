@@ -76,7 +76,9 @@ void session_reply_verdict(struct session *s, const struct verdict *v);
 /* The last reply, then close. */
 void session_end(struct session *s, unsigned code, struct esc esc, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
-/* At once, without a word. */
+/* Without a word: replies to what came before still leave (P01), then close. */
+void session_hang_up(struct session *s);
+/* At once. */
 void session_close(struct session *s);
 /* Ends the session with 421 if it is between messages; otherwise session_settle() does it later. */
 void session_drain(struct session *s);

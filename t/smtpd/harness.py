@@ -65,7 +65,8 @@ class Smtpd:
         self.conf = self.write_conf("conf", limits, extra)
         self.p = subprocess.Popen(
             [*wrapper, os.path.join(BUILD, "t/smtpd/harness"), os.path.join(BUILD, "smtpd/smtpd"), self.conf,
-             self.dir, cert, key], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+             self.dir, cert, key], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            stderr=open(os.path.join(self.dir, "stderr"), "w"))
         self.lines = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
         self.pid = 0
@@ -73,7 +74,8 @@ class Smtpd:
         for text in first:
             if text.startswith("pid "):
                 self.pid = int(text[4:])
-        tap.ok("ready 1" in first, f"smtpd {name} is ready", first)
+        tap.ok("ready 1" in first, f"smtpd {name} is ready", first + [self.complaints()])
+        self.clean = 0
 
     def write_conf(self, file, limits="", extra=""):
         path = os.path.join(self.dir, file)
@@ -129,6 +131,41 @@ class Smtpd:
         d.update(qid=m[2], to=m[4].split(","), front=data[:n].decode(), content=data[n:])
         return d
 
+    def complaints(self):
+        """What smtpd, a sanitizer or the harness wrote to standard error."""
+        with open(os.path.join(self.dir, "stderr"), errors="replace") as f:
+            return f.read()
+
+    def unharmed(self, name, port="net"):
+        """What every attack must leave (the head of ATTACKS): the process, no word from a sanitizer, and a next
+        session that works. The messages stored since the last call, without the one that it sends."""
+        self.clean += 1
+        mark, others, why = f"<clean-{self.clean}@acme.example>", [], ""
+        try:
+            with open(f"/proc/{self.pid}/stat") as f:
+                if f.read().rpartition(")")[2].split()[0] == "Z":
+                    why = "it ended"
+            c = self.ready(port)
+            got = c.mail(f"From: a@acme.example\r\nMessage-ID: {mark}\r\n\r\n")
+            c.close()
+            if not got.startswith("250"):
+                why = f"a clean session: {got}"
+        except OSError as e:
+            why = str(e)
+        while not why:
+            m = self.stored()
+            if m is None:
+                why = "its message is not stored"
+            elif m["message-id"] == mark:
+                break
+            else:
+                others.append(m)
+        if "Sanitizer" in self.complaints() or "runtime error" in self.complaints():
+            why += self.complaints()
+        if why:
+            tap.ok(False, f"{name}: harms nobody else", why + self.complaints()[-2000:])
+        return others
+
     def log(self):
         with open(os.path.join(self.dir, "log")) as f:
             return f.read()
@@ -157,7 +194,7 @@ class Smtpd:
     def end(self, status=0, name="smtpd ends clean"):
         self.order("drain 10")
         text = self.until("^exit ")
-        tap.equal(text, f"exit {status}", name)
+        tap.ok(text == f"exit {status}", name, f"{text}\n{self.complaints()}")
         self.p.stdin.close()
         self.p.wait(10)
 

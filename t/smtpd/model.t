@@ -16,7 +16,7 @@ BAD_DATA = "Subject: no sender\r\n\r\nbody\r\n.\r\n"
 COMMANDS = ["EHLO a", "HELO a", "MAIL FROM:<a@acme.example>", "MAIL FROM:<a@refused.example>", "MAIL FROM:<>",
             "MAIL FROM:<bad", "RCPT TO:<x@y.example>", "RCPT TO:<x@y.example>", "RCPT TO:<bad", "RCPT TO:<joe@host>",
             "DATA good", "DATA good", "DATA bad", "RSET", "NOOP", "VRFY x", "HELP", "AUTH PLAIN " + GOOD,
-            "AUTH CANCEL", "AUTH PLAIN AGFwcAB3cm9uZw==", "AUTH WHAT", "STARTTLS", "BDAT 3 LAST", "WHAT", "",
+            "AUTH CANCEL", "AUTH PLAIN AGFwcAB3cm9uZw==", "AUTH WHAT", "STARTTLS", "WHAT", "",
             "MAIL FROM:<a@acme.example> X=Y", "DATA arg"]
 
 
@@ -47,9 +47,6 @@ class Model:
         return [250]
 
     do_helo = do_ehlo
-
-    def do_bdat(self, arg):
-        return [502]
 
     def do_noop(self, arg):
         return [250]
