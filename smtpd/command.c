@@ -88,6 +88,12 @@ find(struct view name)
 	return COMMANDS - 1;
 }
 
+bool
+command_known(struct view line)
+{
+	return find(view_cut(&line, ' ')) < COMMANDS - 1;
+}
+
 static bool
 is_foreign(struct view name)
 {

@@ -266,7 +266,10 @@ well_formed(struct view line)
 	    !memchr(line.p, '\0', line.n);
 }
 
-/* What a log may show of input: its first line, and nothing of an AUTH exchange. */
+/*
+ * What a log may show of input: its first line, and nothing of an AUTH exchange. A line that is no command
+ * may be a response that a client sends although its AUTH was refused.
+ */
 static struct view
 without_secret(const struct session *s, struct view input)
 {
@@ -274,6 +277,8 @@ without_secret(const struct session *s, struct view input)
 
 	if (s->state == ST_AUTH)
 		return VIEW("(AUTH response)");
+	if (!command_known(line))
+		return VIEW("(no command)");
 	for (size_t i = 0; i + 4 <= line.n; i++)
 		if (view_istarts(view_skip(line, i), "AUTH"))
 			return view_first(line, i + 4);

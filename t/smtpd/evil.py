@@ -7,7 +7,7 @@ import struct
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from harness import GOOD, HOST, Client, Smtpd, is_reply, sanitized, tap, wait_for  # noqa: E402,F401
+from harness import GOOD, HOST, LISTENERS, Smtpd, SRC, is_reply, private_network, sanitized, tap, wait_for  # noqa: E402,F401
 
 HEADER = b"From: a@acme.example\r\n\r\n"
 ENVELOPE = b"MAIL FROM:<a@acme.example>\r\nRCPT TO:<b@dest.example>\r\n"

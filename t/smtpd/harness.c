@@ -85,6 +85,16 @@ answer_auth(struct channel *ch, uint64_t req, uint16_t code, struct esc esc, con
 	    .tenant = view_str(tenant), .user = user, .why = view_str(code == 235 ? "" : "because"));
 }
 
+/* As in authd's store: no other name was ever issued. */
+static bool
+issued(struct view user)
+{
+	for (size_t i = 0; i < user.n; i++)
+		if (user.p[i] < 0x20 || user.p[i] >= 0x7f)
+			return false;
+	return true;
+}
+
 static bool
 on_auth(struct harness *d, struct channel *ch, struct ipc_auth *m, int *fd)
 {
@@ -96,7 +106,7 @@ on_auth(struct harness *d, struct channel *ch, struct ipc_auth *m, int *fd)
 	buf_free(&user);
 	if (view_is(m->secret, "temp"))
 		answer_auth(ch, m->req, 454, ESC(4, 7, 0), "Try later", "", VIEW(""));
-	else if (view_is(m->secret, "good") || view_starts(m->secret, "long"))
+	else if ((view_is(m->secret, "good") || view_starts(m->secret, "long")) && issued(m->user))
 		answer_auth(ch, m->req, 235, ESC(2, 7, 0), "", view_is(m->user, "foreign") ? "other" : "acme",
 		    m->user);
 	else if (!view_is(m->secret, "silent"))

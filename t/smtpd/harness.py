@@ -83,7 +83,8 @@ class Smtpd:
             f"listen {n} {{\n\taddress {self.address}:{self.ports[n]}\n\t" +
             text.replace("; ", "\n\t") + "\n}\n" for n, text in self.listeners.items())
         with open(path, "w") as f:
-            f.write(f"hostname {HOST}\nlog {{\n\tevents {self.dir}/events\n}}\nlimits {{\n\tauth-delay 0s\n{limits}\n}}\n{extra}\n{blocks}"
+            delay = "" if "auth-delay" in limits else "\tauth-delay 0s\n"
+            f.write(f"hostname {HOST}\nlog {{\n\tevents {self.dir}/events\n}}\nlimits {{\n{delay}{limits}\n}}\n{extra}\n{blocks}"
                     "certificate default {\n\tchain /c\n\tkey /k\n}\n")
         return path
 
