@@ -107,6 +107,14 @@ tap.equal(s.stored()["content"][-10:], b"\r\nusable\r\n", "A22 nothing else was 
 is_reply(c.mail("from:\r\n =?utf-8?q?x?= (c)\r\n <a@acme.example>\r\n\r\n"), "250", "A22 folded From")
 s.stored()
 
+# The Message-ID goes into the log and the record, where a fold or a control byte has no place.
+for value, want in ((b"<a@b>\r\n (added later)", "<a@b>"), (b"\r\n <a@b>", "<a@b>"), (b"<a\x1b[31m@b>", "<a"), (b"<a\tb>", "<a"),
+                    (b"\x7f", "")):
+    data = b"Message-ID: " + value + b"\r\n" + H
+    is_reply(c.mail(data), "250", f"atk-J8 Message-ID {value!r}")
+    m = s.stored()
+    tap.ok(m and m["message-id"] == want and m["content"] == data, "A24 is stored, and leaves as it came", m)
+
 # Lines, header, hops, size.
 is_reply(c.mail(H + b"x" * 998 + b"\r\n"), "250", "A27 S21 998+CRLF")
 tap.equal(len(s.stored()["content"]), len(H) + 1000, "A27 unmodified")
