@@ -68,8 +68,8 @@ def left():
 
 
 try:
-    wait_for(lambda: left() < 60, 15, "the end of slow sessions")
-    tap.ok(time.monotonic() - start < 14, "atk-J1 dripping buys no time: all are gone after their deadline", time.monotonic() - start)
+    wait_for(lambda: left() < 60, 25, "the end of slow sessions")  # 4 s, and 10 s for the last reply
+    tap.ok(time.monotonic() - start < 20, "atk-J1 dripping buys no time: all are gone after their deadline", time.monotonic() - start)
 except AssertionError:
     tap.ok(False, "atk-J1 dripping buys no time: all are gone after their deadline", left())
 stop = True
@@ -171,9 +171,8 @@ for _ in range(2000):  # more lines than may wait
     c.close()
 grown = pss_kib(s.pid) - before
 tap.ok(not bad and (grown < 8192 or sanitized()), f"atk-J9 a log that takes nothing stops no mail: {grown} KiB more memory", bad[:3])
-s.order("log file")
-time.sleep(0.1)
 tap.equal(len(s.unharmed("atk-J9")), 100, "atk-J9 all mail is stored, and the next session works")
+s.order("log file")
 s.wait_log(r"connect from", "atk-J9 the new log is written")
 
 # J10: budgets.

@@ -67,7 +67,7 @@ class Smtpd:
             [*wrapper, os.path.join(BUILD, "t/smtpd/harness"), os.path.join(BUILD, "smtpd/smtpd"), self.conf,
              self.dir, cert, key], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             stderr=open(os.path.join(self.dir, "stderr"), "w"))
-        self.lines = queue.Queue()
+        self.lines, self.kept = queue.Queue(), []
         threading.Thread(target=self._read, daemon=True).start()
         self.pid = 0
         first = [self.line(), self.line()]
@@ -94,6 +94,8 @@ class Smtpd:
         self.lines.put("EOF")
 
     def line(self, seconds=20):
+        if self.kept:
+            return self.kept.pop(0)
         try:
             return self.lines.get(timeout=seconds)
         except queue.Empty:
@@ -114,10 +116,17 @@ class Smtpd:
         """No line of that kind comes in this time."""
         return self.until(pattern, seconds).startswith("(no line")
 
-    def order(self, text):
+    def order(self, text, keep=False):
+        """Lines in front of the answer are dropped, or kept for later."""
         self.p.stdin.write(text + "\n")
         self.p.stdin.flush()
-        return self.until(re.escape("did " + text))
+        if not keep:
+            return self.until(re.escape("did " + text))
+        before, self.kept = self.kept, []
+        while (line := self.line()) not in ("did " + text, "EOF", "(nothing)"):
+            before.append(line)
+        self.kept = before
+        return line
 
     def stored(self, seconds=20):
         """The next message: its line as a dict, content and front as bytes."""
