@@ -15,7 +15,7 @@ enum {
 	BEFORE_TLS = 4, /* also where TLS has to come first */
 	IDLE = 8,	/* moves no mail: has a budget */
 	UNKNOWN = 16,	/* known by name only */
-	CARRIES = 32	/* octets that are no commands come with it: when refused, nothing behind it is run */
+	CARRIES = 32	/* brings octets that are no commands: nothing behind a refused one is run */
 };
 
 struct command {

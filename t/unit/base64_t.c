@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-/* base64 (RFC 4648) and xtext (RFC 3461) at every length; copies are exact, so that sanitizers see one byte too many. */
+/*
+ * base64 (RFC 4648) and xtext (RFC 3461) at every length; copies are exact, so that sanitizers see one byte
+ * too many.
+ */
 #include <string.h>
 
 #include "lib/addr.h"
@@ -32,7 +35,7 @@ reference_decode(const char *p, size_t n, unsigned char *out)
 	return acc & ((1u << bits) - 1) ? -1 : (ptrdiff_t)have;
 }
 
-/* Our answer for the text, on an exact copy and with the smallest limit that must do, against the reference's. */
+/* Our answer, on an exact copy and with the smallest limit that must do, against the reference's. */
 static bool
 same(const char *text, size_t n)
 {
@@ -59,7 +62,8 @@ same(const char *text, size_t n)
 static void
 every_length(void)
 {
-	static const char odd[] = { '=', '*', '\0', '\n', '-', '_', ' ', (char)0x80, (char)0xff, '@', '[', '`', '{', '/', ':' };
+	static const char odd[] = { '=', '*', '\0', '\n', '-', '_', ' ', (char)0x80, (char)0xff, '@', '[',
+		'`', '{', '/', ':' };
 	char text[LENGTH_MAX + 1];
 	bool plain = true, spoiled = true, padded = true;
 
@@ -80,7 +84,8 @@ every_length(void)
 			}
 			memcpy(text + n - pads, saved, pads);
 		}
-		const size_t places[] = { 0, n / 2, n > 4 ? n - 4 : 0, n > 3 ? n - 3 : 0, n > 2 ? n - 2 : 0, n - 1 };
+		const size_t places[] = { 0, n / 2, n > 4 ? n - 4 : 0, n > 3 ? n - 3 : 0, n > 2 ? n - 2 : 0,
+			n - 1 };
 		for (size_t i = 0; n && i < sizeof(places) / sizeof(places[0]); i++) {
 			char saved = text[places[i]];
 			text[places[i]] = odd[(n + i) % sizeof(odd)];
