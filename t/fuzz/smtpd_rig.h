@@ -86,6 +86,78 @@ on_mail_check(struct rig *d, struct channel *ch, struct ipc_mail_check *m, int *
 }
 
 static bool
+on_connect(struct rig *d, struct channel *ch, struct ipc_connect *m, int *fd)
+{
+	(void)d, (void)fd;
+	if (m->req)
+		IPC_SEND(ch, connect_result, .req = m->req, .code = 220);
+	return true;
+}
+
+static bool
+on_disconnect(struct rig *d, struct channel *ch, struct ipc_disconnect *m, int *fd)
+{
+	(void)d, (void)ch, (void)m, (void)fd;
+	return true;
+}
+
+static bool
+on_scram_start(struct rig *d, struct channel *ch, struct ipc_scram_start *m, int *fd)
+{
+	(void)d, (void)fd;
+	IPC_SEND(ch, scram_salt, .req = m->req, .salt = VIEW("0123456789abcdef"), .iterations = 4096);
+	return true;
+}
+
+/* No proof is good here. */
+static bool
+on_scram_finish(struct rig *d, struct channel *ch, struct ipc_scram_finish *m, int *fd)
+{
+	(void)d, (void)fd;
+	IPC_SEND(ch, auth_result, .req = m->req, .code = 535, .esc = esc_pack(ESC(5, 7, 8)),
+	    .text = VIEW("Error: no"), .why = VIEW("because"));
+	return true;
+}
+
+static bool
+on_rcpt_check(struct rig *d, struct channel *ch, struct ipc_rcpt_check *m, int *fd)
+{
+	struct buf results = BUF_INIT(IPC_BULK_MAX);
+
+	(void)d, (void)fd;
+	for (uint32_t i = 0; i < m->count; i++)
+		IPC_RECORD(&results, rcpt_verdict, .code = 250, .esc = esc_pack(ESC(2, 1, 5)),
+		    .text = VIEW("Ok"));
+	IPC_SEND(ch, rcpt_result, .req = m->req, .results = buf_view(&results));
+	buf_free(&results);
+	return true;
+}
+
+static bool
+on_txn_end(struct rig *d, struct channel *ch, struct ipc_txn_end *m, int *fd)
+{
+	(void)d, (void)ch, (void)m, (void)fd;
+	return true;
+}
+
+static bool
+on_from_check(struct rig *d, struct channel *ch, struct ipc_from_check *m, int *fd)
+{
+	(void)d, (void)fd;
+	IPC_SEND(ch, from_result, .req = m->req, .ok = true);
+	return true;
+}
+
+static bool
+on_token_check(struct rig *d, struct channel *ch, struct ipc_token_check *m, int *fd)
+{
+	(void)d, (void)fd;
+	IPC_SEND(ch, token_result, .req = m->req, .code = 550, .esc = esc_pack(ESC(5, 1, 1)),
+	    .text = VIEW("No"));
+	return true;
+}
+
+static bool
 authd_frame(struct channel *ch, uint16_t type, struct view body, int *fd)
 {
 	struct rig *d = ch->ctx;
