@@ -17,7 +17,8 @@
 	"--state=STATE"
 
 #define CTL_AUTHD(X)                                                                               \
-	X(AUTHD, tenant_add, "tenant add", "NAME --disabled", "Create a tenant, enabled unless told otherwise.") \
+	X(AUTHD, tenant_add, "tenant add", "NAME --enabled",                                       \
+	    "Create a tenant. It cannot send before `tenant enable`, unless with --enabled.")      \
 	X(AUTHD, tenant_list, "tenant list", "", "List tenants.")                                  \
 	X(AUTHD, tenant_show, "tenant show", "NAME", "Show one tenant.")                           \
 	X(AUTHD, tenant_enable, "tenant enable", "NAME", "Let a tenant send.")                     \

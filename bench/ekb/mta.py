@@ -219,7 +219,7 @@ class Ekiden(Mta):
     """
 
     name = "ekiden"
-    setup = (("tenant", "add", "bench"),
+    setup = (("tenant", "add", "bench", "--enabled"),
              ("domain", "add", "bench", "mailsource.invalid", "--verified"))
     list_command = ("queue", "list")
     flush_command = ("queue", "flush", "--all")
