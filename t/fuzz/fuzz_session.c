@@ -10,7 +10,7 @@
 
 enum { PIECES = 6 };
 
-/* Replies without queue ids, the only thing in them that is new each time. */
+/* Replies without queue ids and nonces, the only things in them that are new each time. */
 static void
 put_masked(struct buf *out, struct view v)
 {
@@ -21,6 +21,8 @@ put_masked(struct buf *out, struct view v)
 		for (size_t i = 0; i + sizeof(mark) - 1 <= line.n; i++)
 			if (view_starts(view_skip(line, i), mark))
 				line = view_first(line, i);
+		if (view_starts(line, "334"))
+			line = view_first(line, 3);
 		buf_putv(out, line);
 		buf_putc(out, '\n');
 	}
