@@ -92,7 +92,7 @@ ctl_tenant_add(struct ctl_call *call)
 {
 	struct authd_store *s = admin_store(call);
 	struct view name = ctl_arg(call, "name");
-	struct record_tenant t = { .enabled = !ctl_flag(call, "disabled"),
+	struct record_tenant t = { .enabled = ctl_flag(call, "enabled"),
 		.created_us = clock_wall_us(), .created_by = call->uid }, old;
 	struct err e;
 

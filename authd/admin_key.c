@@ -49,13 +49,14 @@ issue(struct ctl_call *call, struct view tenant, struct view user)
 	struct authd_store *s = admin_store(call);
 	struct view note = ctl_arg(call, "note");
 	char secret[SECRET_CHARS + 1];
-	struct record_key k = { .created_us = clock_wall_us(), .created_by = call->uid };
+	struct record_key k = { .created_us = clock_wall_us(), .created_by = call->uid,
+		.rights = RIGHT_SEND };
 	struct err e;
 
 	memcpy(k.tenant, tenant.p, tenant.n);
 	memcpy(k.note, note.p, note.n);
 	if (make_key(&k, secret, &e) < 0 || store_begin(s, &e) < 0 ||
-	    store_put_key(s, user, &k, &e) < 0)
+	    store_next_serial(s, &k.serial, &e) < 0 || store_put_key(s, user, &k, &e) < 0)
 		admin_fail(call, &e);
 	else if (admin_commit(call, "key " VIEW_FMT " issued to tenant " VIEW_FMT, VIEW_ARG(user),
 		     VIEW_ARG(tenant)))

@@ -11,6 +11,8 @@
 #include "lib/log.h"
 
 /* Some 100,000 keys and domains with their indexes stay in memory; more are read from disk. */
+#define SERIAL "serial"
+
 enum {
 	CACHE_BYTES = 48 << 20,
 	INDEX_KEY_BYTES = NAME_BYTES + 1 + DOMAIN_BYTES + 1
@@ -65,6 +67,7 @@ static const struct {
 	[STORE_tenant] = { "tenants", NULL, NULL, &record_type_tenant },
 	[STORE_key] = { "keys", "keys-by-tenant", key_index, &record_type_key },
 	[STORE_domain] = { "domains", "domains-by-tenant", domain_index, &record_type_domain },
+	[STORE_counter] = { "counters", NULL, NULL, &record_type_counter },
 };
 
 static void
@@ -100,13 +103,39 @@ fail:
 	return -1;
 }
 
+/* The keys of a database from before keys had serials and rights get both. */
+static int
+number_keys(struct authd_store *s, struct err *e)
+{
+	char user[DOMAIN_BYTES + 1] = "";
+	struct record_counter last;
+	struct record_key k;
+	int rc = store_get_counter(s, VIEW(SERIAL), &last, e);
+
+	if (rc != 0)
+		return rc < 0 ? -1 : 0;
+	if (store_begin(s, e) < 0)
+		return -1;
+	while ((rc = store_next_key(s, NULL, user, &k, e)) == 1) {
+		k.rights |= RIGHT_SEND;
+		if (store_next_serial(s, &k.serial, e) < 0 ||
+		    store_put_key(s, view_str(user), &k, e) < 0)
+			break;
+	}
+	explicit_bzero(&k, sizeof(k));
+	if (rc == 0 && *user)
+		return store_commit(s, e);
+	store_abort(s);
+	return rc == 0 ? 0 : -1;
+}
+
 struct authd_store *
 store_open(const char *dir, struct err *e)
 {
 	struct authd_store *s = x_calloc(1, sizeof(*s));
 
 	s->dir = x_strdup(dir);
-	if (open_all(s, e) < 0)
+	if (open_all(s, e) < 0 || number_keys(s, e) < 0)
 		store_close(&s);
 	return s;
 }
@@ -290,4 +319,18 @@ store_count(struct authd_store *s, enum store_table t, const char *tenant, uint6
 	db_cursor_close(&c);
 	buf_free(&prefix);
 	return rc < 0 ? -1 : 0;
+}
+
+int
+store_next_serial(struct authd_store *s, uint32_t *serial, struct err *e)
+{
+	struct record_counter last = { .value = 0 };
+
+	if (store_get_counter(s, VIEW(SERIAL), &last, e) < 0)
+		return -1;
+	if (last.value >= UINT32_MAX)
+		return err_set(e, ERR_PERM, ESC(4, 3, 0), "there are no more serials for keys");
+	last.value++;
+	*serial = (uint32_t)last.value;
+	return store_put_counter(s, VIEW(SERIAL), &last, e);
 }

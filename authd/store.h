@@ -39,7 +39,7 @@ int store_begin(struct authd_store *s, struct err *e);
 int store_commit(struct authd_store *s, struct err *e);
 void store_abort(struct authd_store *s); /* also when nothing was begun */
 
-enum store_table { STORE_tenant, STORE_key, STORE_domain, STORE_TABLES };
+enum store_table { STORE_tenant, STORE_key, STORE_domain, STORE_counter, STORE_TABLES };
 
 /* 1 found, 0 not, -1 error. The typed forms below are what callers use. */
 int store_get(struct authd_store *s, enum store_table t, struct view name, void *record,
@@ -57,6 +57,9 @@ int store_next(struct authd_store *s, enum store_table t, const char *tenant,
 /* How many keys or domains a tenant has. -1 on error. */
 int store_count(struct authd_store *s, enum store_table t, const char *tenant, uint64_t *count,
     struct err *e);
+
+/* The next serial of a key, inside the transaction. 0 or -1. */
+int store_next_serial(struct authd_store *s, uint32_t *serial, struct err *e);
 
 #define STORE_TYPED(record)                                                                        \
 	static inline int store_get_##record(struct authd_store *s, struct view name,              \

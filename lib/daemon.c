@@ -42,7 +42,10 @@ struct early {
 #define on_trust on_material
 #define on_anchor on_material
 #define on_nameservers on_material
-#define on_nameservers on_material
+#define on_dkim_key on_material
+#define on_dkim_name on_material
+#define on_dkim_apply on_material
+#define on_ticket_next on_material
 
 struct handler {
 	uint16_t type;

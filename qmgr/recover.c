@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "lib/durable.h"
+#include "lib/fault.h"
 #include "qmgr/list.h"
 #include "qmgr/marks.h"
 #include "qmgr/recover.h"
@@ -83,6 +84,7 @@ recover_quarantine(struct qmgr *q, const struct segment *s, uint64_t from, uint6
 			log_error("quarantine/%s: %s", name, strerror(errno));
 		return;
 	}
+	(void)FAULT("quarantine.write");
 	if (!copy_range(s->fd, fd, from, to, &e) || durable_sync_dir(q->pool.quarantine_dir, &e) < 0)
 		log_error("quarantine/%s: %s", name, e.text);
 	else
@@ -154,7 +156,7 @@ drop_message(struct qmgr *q, struct segment *s, const struct record *r, uint64_t
 	store_del_message(q, r->qid);
 	segment_live(s, -1, r->length);
 	q->counts.messages--;
-	q->counts.bytes -= size;
+	q->counts.bytes -= whole_bytes(r, size);
 }
 
 static bool
@@ -288,6 +290,7 @@ recover_scan(struct qmgr *q, struct segment *s)
 
 	if (store_apply(q) < 0)
 		log_error("segment %s is read without the database: mail may go out twice", s->name);
+	(void)FAULT("recover.scan");
 	buf_init(&rd.window, 1ul << 32);
 	marks_read(&rd.marks, s);
 	scan(&rd);
@@ -361,7 +364,7 @@ walk_message(struct walk *w, const struct message_row *row, struct err *e)
 	}
 	segment_live(s, 1, row->rec.length);
 	w->q->counts.messages++;
-	w->q->counts.bytes += row->size;
+	w->q->counts.bytes += whole_bytes(&row->rec, row->size);
 	if (row->big)
 		big_named(w->q, row->big);
 	return 0;

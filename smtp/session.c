@@ -399,6 +399,38 @@ session_deliver(struct session *s, const struct ipc_deliver *m)
 		transaction_queued(s);
 }
 
+/* Without a result for any of its recipients: none of them was tried. */
+static void
+return_untried(struct session *s, struct job **at)
+{
+	struct job *j = *at;
+
+	*at = j->next;
+	if (s->jobs_end == &j->next)
+		s->jobs_end = at;
+	IPC_SEND(session_qmgr(s), job_done, .conn = s->conn, .job = j->id);
+	job_free(j);
+}
+
+void
+session_recall(struct session *s, uint64_t job)
+{
+	struct job **at = &s->jobs;
+	struct verdict v;
+
+	while (*at && (*at)->id != job)
+		at = &(*at)->next;
+	if (*at == NULL)
+		return;
+	if (!(*at)->started) {
+		return_untried(s, at);
+	} else if (*at == s->jobs && (*at)->await != STEP_EOD) {
+		verdict_set(&v, ERR_TEMP, STAGE_NONE, ESC(4, 4, 7),
+		    "delivery time expired during the dialogue with %s", s->relay);
+		session_broken(s, &v);
+	}
+}
+
 void
 session_close_soon(struct session *s)
 {

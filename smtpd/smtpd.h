@@ -11,6 +11,7 @@
 #include "lib/signer.h"
 #include "lib/spool.h"
 #include "smtpd/policy.h"
+#include "smtpd/sign.h"
 
 struct session;
 
@@ -20,11 +21,14 @@ struct site {
 	char *hostname, *postmaster;
 	struct conf_limits limits;
 	enum conf_received received;
+	struct sign_rules sign;
 };
 
 struct listener {
 	unsigned refs;
+	uint32_t number; /* of its listen block */
 	struct site *site; /* a reference */
+	char *name;
 	struct policy policy;
 	bool reverse_lookup;
 	struct tls_ctx *tls; /* NULL: none */
@@ -38,6 +42,7 @@ struct smtpd {
 	uint32_t instance, started_s;
 	struct channel authd, qmgr, dnsd;
 	struct signer *signer;
+	struct sign_keys sign_keys, next_sign_keys; /* next: not whole yet */
 	struct spool *spool;
 	struct door *doors;
 	struct material *next;
@@ -70,16 +75,32 @@ bool listeners_material(struct smtpd *d, uint16_t type, struct view body, int *f
 /* Uses `c` and the material collected since the last call. -1: all stays as it was. */
 int listeners_apply(struct smtpd *d, const struct conf *c, struct err *e);
 void listeners_close(struct smtpd *d);
+/* A frame ticket_next. */
+bool listeners_ticket(struct smtpd *d, struct view body);
 struct listener *listener_ref(struct listener *l);
 void listener_unref(struct listener **l);
 
 /* peers.c */
 void peers_attach(struct smtpd *d, enum role role, uint32_t instance, int fd);
-void peers_detach(struct smtpd *d, enum role role);
+void peers_detach(struct smtpd *d, enum role role, uint32_t instance);
 /* Each puts the question and returns true, or false when the daemon is not there; the answer comes to
  * the session's function of session.h, or none when session_forget() came first. */
 bool peers_ask_name(struct session *s, const struct sockaddr *sa);
+bool peers_ask_connect(struct session *s);
 bool peers_ask_auth(struct session *s, const char *method, struct view user, struct view secret);
+bool peers_ask_salt(struct session *s, struct view user); /* SCRAM */
+bool peers_ask_proof(struct session *s, struct view user, struct view message, struct view proof);
 bool peers_ask_mail(struct session *s, struct view sender, uint64_t size);
+bool peers_ask_rcpts(struct session *s, uint32_t count, struct view rcpts); /* rcpt_name records */
+/* from_domain records; the answer (NULL: authd went away) comes to got(). */
+struct ipc_from_result;
+bool peers_ask_from(struct session *s, struct view domains,
+    void (*got)(struct session *s, const struct ipc_from_result *m));
+/* For the recipient that txn.ask[0] holds, alone. */
+bool peers_ask_token(struct session *s, struct view local);
+/* The client's place is free again. Idempotent. */
+void peers_disconnect(struct session *s);
+/* What became of the transaction that authd reserved quota for. */
+void peers_end_txn(struct session *s);
 
 #endif

@@ -455,7 +455,7 @@ log {{ file {self.logfile}; level debug; }}
 
     def tenant(self, tenant="acme", user="app1", domain="sender.test"):
         """Makes a tenant with a key and a verified domain; the secret."""
-        self.mtactl("tenant", "add", tenant)
+        self.mtactl("tenant", "add", tenant, "--enabled")
         self.mtactl("domain", "add", tenant, domain, "--verified")
         rows = self.mtactl("key", "issue", tenant, user, json_rows=True)
         return rows[0]["secret"]

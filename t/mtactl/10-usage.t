@@ -35,7 +35,7 @@ write("ekiden.conf", BASE)
 
 # Every command of the schema is there, documents itself, and is in the manual.
 schema = open(f"{SRC}/lib/ctl_schema.h").read() + open(f"{SRC}/mtactl/command.h").read()
-commands = re.findall(r'X\((?:AUTHD|QMGR|MASTER|MTACTL), \w+,\s*"([^"]+)"', schema)
+commands = re.findall(r'X\((?:AUTHD|QMGR|MASTER|DNSD|MTACTL), \w+,\s*"([^"]+)"', schema)
 tap.ok(len(commands) >= 33, f"{len(commands)} commands in the tables")
 overview = run("--help", config=False)
 tap.equal((overview.returncode, overview.stderr), (0, ""), "--help")
@@ -66,8 +66,8 @@ for args, words in [
         (["tenant", "add"], "tenant add: NAME is missing"),
         (["tenant", "add", ""], "tenant add: NAME is empty"),
         (["tenant", "add", "a", "b"], 'tenant add: unexpected argument "b"'),
-        (["tenant", "add", "a", "--disabled=yes"], "--disabled takes no value"),
-        (["tenant", "add", "a", "--disabled", "--disabled"], "--disabled is given twice"),
+        (["tenant", "add", "a", "--enabled=yes"], "--enabled takes no value"),
+        (["tenant", "add", "a", "--enabled", "--enabled"], "--enabled is given twice"),
         (["key", "issue", "a"], "key issue: USER is missing"),
         (["key", "issue", "a", "b", "--note"], "--note needs a value"),
         (["key", "issue", "a", "b", "--note="], "--note: an empty value"),

@@ -600,8 +600,8 @@ test_deliver(void)
 	is_view(d.sender, "a@from.test", "sender");
 	ok(view_is(d.tenant, "acme") && view_is(d.user, "app1") && d.attempt == 1 &&
 		view_is(d.lane, "to.test"), "tenant, key, attempt, lane");
-	ok(log_id(m->qid, "from=<a@from.test>, size=40, nrcpt=2 (queue active)"), "log: queue active");
-	ok(counted("messages=1 recipients=2 bytes=40 active=2 deferred=0 held=0"), "queue count");
+	ok(log_id(m->qid, "from=<a@from.test>, size=63, nrcpt=2 (queue active)"), "log: queue active");
+	ok(counted("messages=1 recipients=2 bytes=63 active=2 deferred=0 held=0"), "queue count");
 	sent(&d);
 	ok(log_id(m->qid, "removed"), "log: removed");
 	ok(counted("messages=0 recipients=0 bytes=0 active=0 deferred=0 held=0"), "the queue is empty");
@@ -637,7 +637,7 @@ test_defer(void)
 	kill_qmgr(true);
 	ok(start(SLOW), "restart with a queue");
 	peers();
-	ok(counted("messages=1 recipients=2 bytes=40"), "kill -9: it is still there");
+	ok(counted("messages=1 recipients=2 bytes=63"), "kill -9: it is still there");
 	ok(take_job(&d) && d.attempt == 2 && count_rcpts(&d) == 2, "C7: tried again when due");
 	ok(content_good(&d), "from the same segment");
 	deferred(&d);
@@ -863,7 +863,7 @@ test_compaction(void)
 	kill_qmgr(true);
 	ok(start(SLOW), "kill -9 after compaction");
 	peers();
-	ok(counted("messages=1 recipients=1 bytes=300000 active=0 deferred=1") &&
+	ok(counted("messages=1 recipients=1 bytes=300023 active=0 deferred=1") &&
 		QUIET(&w.smtp, conn_open, &o), "copies do not bring finished mail to life");
 	CTL("queue flush", { "all", "" });
 	ok(take_job(&d) && content_good(&d), "the other one is there");
@@ -1018,6 +1018,37 @@ test_reports(void)
 	drain();
 }
 
+/* C7-C11: the age limit holds for what is with an smtp process, too. */
+static void
+test_recall(void)
+{
+	struct mail *m = MAIL("b@to.test"), *behind = MAIL("c@to.test");
+	struct ipc_deliver d, d2;
+	struct ipc_job_recall back;
+	struct ipc_report rep;
+
+	fresh("retry { period 3600; }\n delivery { connections 1; }\n");
+	m->age_s = behind->age_s = 3598;
+	store(m);
+	store(behind);
+	ok(take_job(&d) && take_job(&d2) && d.conn == d2.conn, "one under way, one behind it");
+	uint64_t first = d.job, second = d2.job;
+	ok(AWAIT(&w.smtp, job_recall, &back) && back.conn == d.conn &&
+		(back.job == first || back.job == second), "C11: an old job is called back");
+	uint64_t other = back.job == first ? second : first;
+	ok(AWAIT(&w.smtp, job_recall, &back) && back.job == other, "and the other one");
+	SEND(&w.smtp, -1, job_done, .conn = d2.conn, .job = second);
+	ok(AWAIT(&w.bounce, report, &rep) && rep.qid == behind->qid && rep.kind == REPORT_EXPIRED,
+	    "C11: what comes back untried has expired");
+	SEND(&w.bounce, -1, report_done, .req = rep.req, .ok = true);
+	struct buf results = BUF_INIT(1000);
+	IPC_RECORD(&results, job_result, .status = RCPT_SENT, .code = 250);
+	SEND(&w.smtp, -1, job_done, .conn = d.conn, .job = first, .results = buf_view(&results));
+	buf_free(&results);
+	ok(log_id(m->qid, "removed") && QUIET(&w.bounce, report, &rep), "the server's yes to the other one counts");
+	drain();
+}
+
 static void
 test_connections(void)
 {
@@ -1079,7 +1110,7 @@ test_damaged_content(void)
 	take_job(&other);
 	finish(&d, RCPT_DAMAGED, 0, ESC(0, 0, 0), "");
 	finish(&other, RCPT_AGAIN, 0, ESC(0, 0, 0), "");
-	ok(counted("messages=1 recipients=2 bytes=40 active=0 deferred=0 held=2"),
+	ok(counted("messages=1 recipients=2 bytes=63 active=0 deferred=0 held=2"),
 	    "atk-I11: damaged content: the message is held");
 	is_int(count_files("quarantine"), 1, "atk-I11: a copy is kept");
 	ok(logged("content is damaged in the spool"), "atk-I11: and it is reported");
@@ -1099,7 +1130,7 @@ test_overflow(void)
 		mails[i] = (struct mail){ .sender = "a@from.test", .rcpts = { "b@to.test" } };
 		store(&mails[i]);
 	}
-	ok(counted("messages=150 recipients=150 bytes=6000 active=100 deferred=50"),
+	ok(counted("messages=150 recipients=150 bytes=9450 active=100 deferred=50"),
 	    "atk-J14: what is over the limit waits on disk");
 	int got = 0, attempts = 0;
 	while (got < COUNT && take_job(&d)) {
@@ -1371,6 +1402,7 @@ main(int argc, char **argv)
 	test_released();
 	test_admin();
 	test_reports();
+	test_recall();
 	test_connections();
 	test_damaged_content();
 	test_overflow();

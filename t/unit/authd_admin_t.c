@@ -103,7 +103,8 @@ auth(struct fixture *f, const char *user, const char *secret)
 	struct check_identity id;
 	struct policy_reply r;
 
-	check_auth(f->store, &f->hasher, view_str(user), view_str(secret), &id, &r);
+	check_auth(f->store, &f->hasher, &(struct check_login){ .user = view_str(user),
+	    .secret = view_str(secret) }, &id, &r);
 	return r.code;
 }
 
@@ -119,11 +120,11 @@ mail(struct fixture *f, const char *tenant, const char *user, const char *sender
 static void
 test_tenants(struct fixture *f)
 {
-	is_int(run(f, "tenant add", "name", "acme", NULL), 0, "tenant add");
+	is_int(run(f, "tenant add", "name", "acme", "enabled", "", NULL), 0, "tenant add");
 	is_int(run(f, "tenant add", "name", "acme", NULL), 1, "twice");
 	is_str(buf_cstr(&f->text), "tenant acme is there already", "and why not");
 	is_int(run(f, "tenant add", "name", "bad name", NULL), 2, "a bad name is wrong use");
-	is_int(run(f, "tenant add", "name", "beta", "disabled", "", NULL), 0, "off from the start");
+	is_int(run(f, "tenant add", "name", "beta", NULL), 0, "A4 a tenant is off from the start");
 	is_int(run(f, "tenant show", "name", "beta", NULL), 0, "tenant show");
 	ok(strstr(buf_cstr(&f->rows), "tenant=beta enabled=0 keys=0 domains=0 created=1") != NULL,
 	    "shows it: %s", buf_cstr(&f->rows));
@@ -271,7 +272,7 @@ test_delete(struct fixture *f)
 	is_int(run(f, "tenant show", "name", "acme", NULL), 1, "gone");
 	run(f, "domain list", NULL);
 	is_int(f->count, 0, "its domains too");
-	run(f, "tenant add", "name", "acme", NULL);
+	run(f, "tenant add", "name", "acme", "enabled", "", NULL);
 	run(f, "key list", "tenant", "acme", NULL);
 	is_int(f->count, 0, "a new tenant of that name has none of the old keys");
 	is_int(run(f, "key issue", "tenant", "acme", "user", "alice-2", NULL), 1,

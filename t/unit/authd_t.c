@@ -218,7 +218,7 @@ test_questions(struct suite *s)
 {
 	struct ipc_mail_result m;
 
-	call(s, "tenant add", "name", "acme", NULL, NULL);
+	call(s, "tenant add", "name", "acme", "enabled", "");
 	is_int(result(s), 0, "tenant add over the control connection");
 	call(s, "key issue", "tenant", "acme", "user", "alice");
 	is_int(result(s), 0, "key issue");

@@ -31,6 +31,27 @@ encoded(struct record *r)
 	return b;
 }
 
+/* What the readers of records refuse is not written: it would be acknowledged, and lost. */
+static void
+test_writer_is_strict(void)
+{
+	static char long_text[2000];
+	struct view bad[] = { VIEW("<a\r\n b>"), VIEW("\033[31m"), VIEW("\177"), view_of(long_text, sizeof(long_text)) };
+	struct record r;
+
+	memset(long_text, 'x', sizeof(long_text));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		for (size_t place = 0; place < 3; place++) {
+			struct buf b = BUF_INIT(1 << 20);
+			struct envelope env = sample();
+			*(place == 0 ? &env.message_id : place == 1 ? &env.sender : &rcpts[1].addr) = bad[i];
+			record_head_put(&b, 77, &env, 10, 100, 0xabcdu, &r);
+			ok(b.bad, "atk-J8 I10 text %zu is not written to place %zu of a record", i, place);
+			buf_free(&b);
+		}
+	}
+}
+
 static void
 test_crc(void)
 {
@@ -38,6 +59,11 @@ test_crc(void)
 
 	is_int(crc32c(0, "123456789", 9), 0xe3069283u, "crc32c: the check value");
 	is_int(crc32c_portable(0, "123456789", 9), 0xe3069283u, "crc32c: the same by table");
+	unsigned combined = 0;
+	for (size_t n = 0; n <= 9; n++)
+		combined += crc32c_combine(crc32c(0, "123456789", n), crc32c(0, &"123456789"[n], 9 - n), 9 - n) ==
+		    0xe3069283u;
+	is_int(combined, 10, "crc32c_combine: wherever the bytes are cut");
 	is_int(crc32c(crc32c(0, "1234", 4), "56789", 5), 0xe3069283u, "crc32c: in two parts");
 	for (size_t i = 0; i < sizeof(bytes); i++)
 		bytes[i] = (char)(i * 7 + 3);
@@ -212,6 +238,7 @@ test_marks(void)
 int
 main(void)
 {
+	test_writer_is_strict();
 	test_crc();
 	test_qid();
 	test_round_trip();
