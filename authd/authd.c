@@ -3,81 +3,15 @@
  * The one place of policy: answers smtpd's questions about log-ins and senders, and the admin's
  * commands about tenants, keys and domains. Owns the database of all three.
  */
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "authd/admin.h"
-#include "authd/check.h"
-#include "authd/txt.h"
-#include "lib/daemon.h"
+#include "authd/authd.h"
 
 enum { CHECKPOINT_MS = 5 * 60 * 1000, WATCH_MS = 2000 };
 
-struct authd {
-	struct daemon *daemon;
-	struct authd_store *store;
-	struct hasher hasher;
-	struct txt_client txt;
-	struct client *clients;
-	struct loop_timer checkpoint, watch;
-	bool ready;
-};
-
-/* A channel from an smtpd process. */
-struct client {
-	struct channel ch;
-	struct authd *d;
-	struct client *next;
-	struct loop_reap reap;
-};
-
-static bool
-on_auth(struct authd *d, struct channel *ch, const struct ipc_auth *m, int *fd)
-{
-	struct check_identity id;
-	struct policy_reply r;
-
-	(void)fd;
-	check_auth(d->store, &d->hasher, m->user, m->secret, &id, &r);
-	IPC_SEND(ch, auth_result, .req = m->req, .code = r.code, .esc = esc_pack(r.esc),
-	    .text = view_str(r.text), .tenant = view_str(id.tenant), .user = view_str(id.user),
-	    .why = view_str(r.why));
-	return true;
-}
-
-static bool
-on_mail_check(struct authd *d, struct channel *ch, const struct ipc_mail_check *m, int *fd)
-{
-	struct policy_reply r;
-
-	(void)fd;
-	check_mail(d->store, m->tenant, m->user, m->sender, &r);
-	IPC_SEND(ch, mail_result, .req = m->req, .code = r.code, .esc = esc_pack(r.esc),
-	    .text = view_str(r.text), .why = view_str(r.why));
-	return true;
-}
-
-static bool
-on_frame(struct channel *ch, uint16_t type, struct view body, int *fd)
-{
-	struct client *c = ch->ctx;
-	struct authd *d = c->d;
-
-	switch (type) {
-		IPC_SMTPD_TO_AUTHD(IPC_CASE)
-	default:
-		return false;
-	}
-}
-
-static void
-client_reaped(struct loop_reap *r)
-{
-	free(CONTAINER(r, struct client, reap));
-}
-
-static void
-leave(struct authd *d)
+void
+authd_leave(struct authd *d)
 {
 	struct err e;
 
@@ -85,59 +19,6 @@ leave(struct authd *d)
 	if (store_checkpoint(d->store, &e) < 0)
 		log_error("%s", e.text);
 	daemon_exit(d->daemon);
-}
-
-static void
-client_close(struct client *c)
-{
-	struct authd *d = c->d;
-	struct client **at = &d->clients;
-
-	while (*at && *at != c)
-		at = &(*at)->next;
-	if (*at == NULL)
-		return; /* closed before */
-	*at = c->next;
-	channel_close(&c->ch);
-	c->reap.free = client_reaped;
-	loop_reap(d->daemon->loop, &c->reap);
-	if (d->daemon->draining && d->clients == NULL)
-		leave(d); /* the last one that could ask is gone */
-}
-
-static void
-on_closed(struct channel *ch, const struct err *e)
-{
-	if (e)
-		log_warn("channel from %s %u: %s", role_name(ch->role), ch->instance, e->text);
-	client_close(ch->ctx);
-}
-
-static struct client *
-find_client(struct authd *d, uint32_t instance)
-{
-	struct client *c = d->clients;
-
-	while (c && c->ch.instance != instance)
-		c = c->next;
-	return c;
-}
-
-static void
-add_client(struct authd *d, uint32_t instance, int fd)
-{
-	static const struct channel_ops ops = { on_frame, on_closed };
-	struct client *former = find_client(d, instance), *c = x_calloc(1, sizeof(*c));
-
-	c->d = d;
-	c->next = d->clients;
-	d->clients = c;
-	if (channel_open(&c->ch, d->daemon->loop, fd, &ops, c, ROLE_SMTPD, instance) < 0) {
-		log_error("channel to smtpd %u could not be opened", instance);
-		close(fd);
-	}
-	if (former)
-		client_close(former);
 }
 
 /* Peers come before init() as well, when the state is still all zero. */
@@ -160,24 +41,27 @@ authd_peer(struct daemon *daemon, enum role role, uint32_t instance, int fd)
 
 	ready_for_peers(daemon);
 	if (role == ROLE_SMTPD)
-		add_client(d, instance, fd);
+		client_attach(d, instance, fd);
 	else if (role == ROLE_DNSD)
 		txt_client_connect(&d->txt, fd, instance);
+	else if (role == ROLE_QMGR)
+		queue_attach(d, instance, fd);
 	else
-		close(fd); /* has nothing to ask yet */
+		close(fd); /* has nothing to ask */
 }
 
 static void
 authd_peer_gone(struct daemon *daemon, enum role role, uint32_t instance)
 {
 	struct authd *d = daemon->state;
-	struct client *c = find_client(d, instance);
 
 	ready_for_peers(daemon);
 	if (role == ROLE_DNSD)
 		txt_client_disconnect(&d->txt);
-	else if (role == ROLE_SMTPD && c)
-		client_close(c);
+	else if (role == ROLE_QMGR)
+		queue_detach(d);
+	else if (role == ROLE_SMTPD)
+		client_detach(d, instance);
 }
 
 /*
@@ -241,7 +125,7 @@ authd_drain(struct daemon *daemon)
 	struct authd *d = daemon->state;
 
 	if (d->clients == NULL)
-		leave(d);
+		authd_leave(d);
 }
 
 static const struct daemon_spec spec = {

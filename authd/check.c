@@ -4,6 +4,7 @@
 
 #include "authd/check.h"
 #include "lib/addr.h"
+#include "lib/loop.h"
 
 /* The log shows what went wrong in the store instead of the policy's word for it. */
 static void
@@ -15,8 +16,16 @@ explain(struct policy_reply *r, const struct err *e)
 			*p = '?';
 }
 
+static bool
+proven(struct hasher *h, const struct record_key *k, struct check_login *l)
+{
+	if (l->scram)
+		return secret_proves(h, k, l->message, l->secret, l->now_us, l->signature);
+	return secret_matches(h, k, l->secret, l->now_us);
+}
+
 void
-check_auth(struct authd_store *s, struct hasher *h, struct view user, struct view secret,
+check_auth(struct authd_store *s, struct hasher *h, struct check_login *login,
     struct check_identity *id, struct policy_reply *r)
 {
 	struct record_key k = { .tenant = "" };
@@ -25,10 +34,10 @@ check_auth(struct authd_store *s, struct hasher *h, struct view user, struct vie
 	struct err e;
 
 	/* A name that was never issued is not in the store: no need to look at its form. */
-	int key = store_get_key(s, view_first(user, NAME_BYTES + 1), &k, &e);
+	int key = store_get_key(s, view_first(login->user, NAME_BYTES + 1), &k, &e);
 	/* For an unknown user this looks up a tenant without a name, which takes as long. */
 	int tenant = key < 0 ? -1 : store_get_tenant(s, view_str(k.tenant), &t, &e);
-	f.secret_ok = secret_matches(h, key == 1 ? &k : NULL, secret);
+	f.secret_ok = proven(h, key == 1 ? &k : NULL, login);
 	f.store_failed = key < 0 || tenant < 0;
 	f.key_known = key == 1;
 	f.key_revoked = k.revoked;
@@ -40,8 +49,24 @@ check_auth(struct authd_store *s, struct hasher *h, struct view user, struct vie
 	*id = (struct check_identity){ .tenant = "" };
 	if (r->code == 235) {
 		memcpy(id->tenant, k.tenant, sizeof(id->tenant));
-		memcpy(id->user, user.p, user.n);
+		memcpy(id->user, login->user.p, login->user.n);
 	}
+	explicit_bzero(&k, sizeof(k));
+}
+
+void
+check_salt(struct authd_store *s, struct hasher *h, struct view user,
+    unsigned char salt[static SALT_BYTES], uint32_t *iterations)
+{
+	struct record_key k = { .tenant = "" };
+	struct err e;
+
+	int rc = store_get_key(s, view_first(user, NAME_BYTES + 1), &k, &e);
+	bool real = rc == 1 && k.scram_iterations;
+	secret_fake_salt(h, user, salt);
+	if (real)
+		memcpy(salt, k.scram_salt, SALT_BYTES);
+	*iterations = real ? k.scram_iterations : SCRAM_ITERATIONS;
 	explicit_bzero(&k, sizeof(k));
 }
 
@@ -72,6 +97,20 @@ domain_facts(struct authd_store *s, struct view tenant, struct policy_mail *f, s
 	}
 	buf_free(&name);
 	return rc;
+}
+
+int
+check_domain(struct authd_store *s, struct view tenant, struct view domain)
+{
+	struct buf name = BUF_INIT(DOMAIN_BYTES);
+	struct record_domain d;
+	struct err e;
+	int rc = 0;
+
+	if (domain_canonical(domain, &name))
+		rc = store_get_domain(s, buf_view(&name), &d, &e);
+	buf_free(&name);
+	return rc == 1 ? d.verified && view_is(tenant, d.tenant) : rc;
 }
 
 static int

@@ -11,12 +11,27 @@ struct check_identity {
 	char tenant[NAME_BYTES + 1], user[NAME_BYTES + 1];
 };
 
+/* A log-in: who says what, from where, when. */
+struct check_login {
+	struct view user, client; /* client: an address in text */
+	bool scram;
+	struct view secret;  /* or SCRAM's ClientProof */
+	struct view message; /* SCRAM's AuthMessage */
+	uint64_t now_us;
+	unsigned char signature[DIGEST_BYTES]; /* becomes SCRAM's ServerSignature, when it was good */
+};
+
 /*
- * Is the secret of this user good? The same look-ups and the same one hash operation for every
- * question, whether the user exists or not. `id` is set when r->code is 235, else empty.
+ * Is the secret of this user good? The same look-ups and the same hash operations for every question,
+ * whether the user exists or not. `id` is set when r->code is 235, else empty.
  */
-void check_auth(struct authd_store *s, struct hasher *h, struct view user, struct view secret,
+void check_auth(struct authd_store *s, struct hasher *h, struct check_login *login,
     struct check_identity *id, struct policy_reply *r);
+/* For the challenge of SCRAM; a user who does not exist, or has no key any more, has one too. */
+void check_salt(struct authd_store *s, struct hasher *h, struct view user,
+    unsigned char salt[static SALT_BYTES], uint32_t *iterations);
+/* Is the domain, in any form, a verified one of the tenant? 1, 0, -1: the store failed. */
+int check_domain(struct authd_store *s, struct view tenant, struct view domain);
 /* May this tenant (and key; empty: identified by network) use this envelope sender? */
 void check_mail(struct authd_store *s, struct view tenant, struct view user, struct view sender,
     struct policy_reply *r);

@@ -89,6 +89,19 @@ static const struct mail_row mail_rows[] = {
 };
 
 void
+policy_connect(uint32_t open, uint64_t max, struct view client, struct policy_reply *r)
+{
+	*r = (struct policy_reply){ .code = 220 };
+	if (max == 0 || open <= max)
+		return;
+	r->code = 421;
+	r->esc = ESC(4, 7, 0);
+	snprintf(r->text, sizeof(r->text), "Error: too many connections from %.*s",
+	    (int)client.n, client.p);
+	snprintf(r->why, sizeof(r->why), "connection limit");
+}
+
+void
 policy_auth(const struct policy_auth *f, struct policy_reply *r)
 {
 	const struct auth_row *row = auth_rows;

@@ -17,6 +17,9 @@ struct policy_reply {
 	char why[POLICY_TEXT_MAX + 1];	/* for the log only; "" when granted */
 };
 
+/* 220, or 421 for the connection that is one too many (A30); max 0: there is no limit. */
+void policy_connect(uint32_t open, uint64_t max, struct view client, struct policy_reply *r);
+
 struct policy_auth {
 	bool store_failed;
 	bool key_known, key_revoked;

@@ -34,9 +34,13 @@ hasher_open(struct hasher *h, struct err *e)
 	h->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
 	if (h->sha256 == NULL || h->ctx == NULL)
 		return crypto_fail(e);
-	if (random_bytes(h->nobody.salt, SALT_BYTES, e) < 0)
-		return -1;
-	return random_bytes(h->nobody.hash, DIGEST_BYTES, e);
+	unsigned char *const made[] = { h->nobody.hash, h->nobody.former_hash,
+		h->nobody.scram_stored_key, h->nobody.former_scram_stored_key,
+		h->nobody.scram_server_key };
+	for (size_t i = 0; i < sizeof(made) / sizeof(made[0]); i++)
+		if (random_bytes(made[i], DIGEST_BYTES, e) < 0)
+			return -1;
+	return 0;
 }
 
 void
@@ -110,18 +114,88 @@ secret_derive(struct hasher *h, struct view secret, struct record_key *k, struct
 	return 0;
 }
 
-bool
-secret_matches(struct hasher *h, const struct record_key *k, struct view secret)
+/* Whether the verifier before the last rotation still counts (A7). */
+static bool
+former_counts(const struct record_key *k, uint64_t now_us)
+{
+	return k && now_us < k->former_until_us;
+}
+
+static bool
+hash_is(struct hasher *h, const unsigned char *salt, struct view secret, const unsigned char *want)
 {
 	unsigned char got[DIGEST_BYTES];
-	const struct record_key *with = k ? k : &h->nobody;
-	bool fits = secret.n <= SECRET_TRY_MAX;
 
 	h->checks++;
-	bool good = hash(h, with->salt, view_first(secret, SECRET_TRY_MAX), got);
-	bool same = CRYPTO_memcmp(got, with->hash, DIGEST_BYTES) == 0;
+	bool good = hash(h, salt, secret, got);
+	bool same = CRYPTO_memcmp(got, want, DIGEST_BYTES) == 0;
 	explicit_bzero(got, sizeof(got));
-	return good & same & fits & (k != NULL);
+	return good & same;
+}
+
+bool
+secret_matches(struct hasher *h, const struct record_key *k, struct view secret, uint64_t now_us)
+{
+	const struct record_key *with = k ? k : &h->nobody;
+	bool fits = secret.n <= SECRET_TRY_MAX;
+	struct view tried = view_first(secret, SECRET_TRY_MAX);
+
+	bool now = hash_is(h, with->salt, tried, with->hash);
+	bool then = hash_is(h, with->former_salt, tried, with->former_hash);
+	return (now | (then & former_counts(k, now_us))) & fits & (k != NULL);
+}
+
+static bool
+hmac(struct hasher *h, const unsigned char *key, struct view v, unsigned char *out)
+{
+	return HMAC(h->sha256, key, DIGEST_BYTES, (const unsigned char *)v.p, v.n, out, NULL) != NULL;
+}
+
+/* ClientKey := ClientProof XOR HMAC(StoredKey, AuthMessage); its hash has to be StoredKey. */
+static bool
+proof_is(struct hasher *h, const unsigned char *stored_key, struct view message,
+    const unsigned char *proof)
+{
+	unsigned char key[DIGEST_BYTES], got[DIGEST_BYTES];
+
+	h->checks++;
+	bool good = hmac(h, stored_key, message, key);
+	for (size_t i = 0; i < DIGEST_BYTES; i++)
+		key[i] ^= proof[i];
+	good &= EVP_Digest(key, DIGEST_BYTES, got, NULL, h->sha256, NULL);
+	bool same = CRYPTO_memcmp(got, stored_key, DIGEST_BYTES) == 0;
+	explicit_bzero(key, sizeof(key));
+	return good & same;
+}
+
+bool
+secret_proves(struct hasher *h, const struct record_key *k, struct view message, struct view proof,
+    uint64_t now_us, unsigned char signature[static DIGEST_BYTES])
+{
+	const struct record_key *with = k ? k : &h->nobody;
+	unsigned char bytes[DIGEST_BYTES] = { 0 };
+	bool fits = proof.n == DIGEST_BYTES;
+
+	if (fits)
+		memcpy(bytes, proof.p, DIGEST_BYTES);
+	bool now = proof_is(h, with->scram_stored_key, message, bytes);
+	bool then = proof_is(h, with->former_scram_stored_key, message, bytes) &
+	    former_counts(k, now_us);
+	bool good = (now | then) & fits & (k != NULL);
+	good &= hmac(h, now ? with->scram_server_key : with->former_scram_server_key, message,
+	    signature);
+	if (!good)
+		memset(signature, 0, DIGEST_BYTES);
+	return good;
+}
+
+void
+secret_fake_salt(struct hasher *h, struct view user, unsigned char salt[static SALT_BYTES])
+{
+	unsigned char digest[DIGEST_BYTES] = { 0 };
+
+	hmac(h, h->nobody.scram_server_key, user, digest);
+	memcpy(salt, digest, SALT_BYTES);
 }
 
 void

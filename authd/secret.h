@@ -31,10 +31,18 @@ int secret_derive(struct hasher *h, struct view secret, struct record_key *k, st
 /* The SCRAM-SHA-256 part of it, from k->scram_salt and k->scram_iterations. */
 bool secret_derive_scram(struct hasher *h, struct view secret, struct record_key *k);
 /*
- * Constant time; exactly one hash operation whatever comes in. k NULL: an unknown user, always
- * false.
+ * Constant time; exactly two hash operations whatever comes in: against the secret and the one before
+ * the last rotation, while that is still good. k NULL: an unknown user, always false.
  */
-bool secret_matches(struct hasher *h, const struct record_key *k, struct view secret);
+bool secret_matches(struct hasher *h, const struct record_key *k, struct view secret, uint64_t now_us);
+/*
+ * The same for a proof of SCRAM (RFC 5802, 3) over AuthMessage; `signature` becomes the ServerSignature
+ * when it is true, else zeroes.
+ */
+bool secret_proves(struct hasher *h, const struct record_key *k, struct view message, struct view proof,
+    uint64_t now_us, unsigned char signature[static DIGEST_BYTES]);
+/* The salt that a user who does not exist has: always the same one. */
+void secret_fake_salt(struct hasher *h, struct view user, unsigned char salt[static SALT_BYTES]);
 /* Makes the hash fields of k unusable, those before a rotation as well. */
 void secret_forget(struct record_key *k);
 

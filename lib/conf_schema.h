@@ -92,7 +92,9 @@
 	D(duration, data_timeout, "data-timeout", "10m", 1, 86400,                                 \
 	    "For the whole content of a message of up to 1 MiB; larger ones get more in proportion.") \
 	D(duration, tls_timeout, "tls-timeout", "30s", 1, 600, "For the whole handshake.")         \
-	D(duration, auth_delay, "auth-delay", "1s", 0, 60, "Before a failed AUTH is answered.")
+	D(duration, auth_delay, "auth-delay", "1s", 0, 60, "Before a failed AUTH is answered.")    \
+	D(number, connections_per_client, "connections-per-client", "10", 0, 1000000,              \
+	    "At a time from one address, over all listeners and processes; then 421. 0: no limit.")
 
 #define CONF_retry(D)                                                                              \
 	D(choice_method, method, "method", "exponential", 0, 0,                                    \

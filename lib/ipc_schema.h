@@ -69,8 +69,16 @@
 #define IPC_FIELDS_refused(F) F(u32, serial, 0) F(text, why, IPC_TEXT_MAX)
 
 #define IPC_SMTPD_TO_AUTHD(M)                                                                      \
-	M(0x0301, auth)	      /* is this user and secret good? */                                  \
-	M(0x0302, mail_check) /* may this identity use this envelope sender? */
+	M(0x0301, auth)		/* is this user and secret good? */                                \
+	M(0x0302, mail_check)	/* may this identity use this envelope sender? Reserves a message */ \
+	M(0x0303, connect)	/* a client is here; req 0: it was let in before, no answer */     \
+	M(0x0304, disconnect)	/* it is gone or was refused: once for each `connect` */           \
+	M(0x0305, scram_start)                                                                     \
+	M(0x0306, scram_finish) /* answered by auth_result */                                      \
+	M(0x0307, rcpt_check)	/* recipients of one pipelined group; reserves them */             \
+	M(0x0308, txn_end)	/* what became of a reservation */                                 \
+	M(0x0309, from_check)	/* are these domains of the header From the tenant's? */           \
+	M(0x030a, token_check)	/* is this a return address of ours? */
 #define IPC_FIELDS_auth(F)                                                                         \
 	F(u64, req, 0) F(text, client, 64) F(text, method, 16) F(blob, user, 1024)                 \
 	F(blob, secret, 12288)
@@ -78,13 +86,63 @@
 	F(u64, req, 0) F(text, client, 64) F(text, tenant, IPC_NAME_MAX)                           \
 	F(text, user, IPC_NAME_MAX) /* empty: identified by network */                             \
 	F(addr, sender, IPC_ADDR_MAX) F(u64, size, 0)
+#define IPC_FIELDS_connect(F) F(u64, req, 0) F(text, client, 64) F(text, listener, 128)
+#define IPC_FIELDS_disconnect(F) F(text, client, 64)
+#define IPC_FIELDS_scram_start(F) F(u64, req, 0) F(text, client, 64) F(blob, user, 1024)
+#define IPC_FIELDS_scram_finish(F)                                                                 \
+	F(u64, req, 0) F(text, client, 64) F(blob, user, 1024)                                     \
+	F(blob, message, 4096) /* AuthMessage of RFC 5802, 3 */ F(blob, proof, 32)
+#define IPC_FIELDS_rcpt_check(F)                                                                   \
+	F(u64, req, 0) F(text, tenant, IPC_NAME_MAX) F(text, user, IPC_NAME_MAX)                   \
+	F(u32, count, 0) F(blob, rcpts, IPC_BULK_MAX) /* rcpt_name records */
+#define IPC_FIELDS_txn_end(F)                                                                      \
+	F(text, tenant, IPC_NAME_MAX) F(text, user, IPC_NAME_MAX)                                  \
+	F(u64, reserved_s, 0) /* of mail_result */                                                 \
+	F(flag, stored, 0) F(u32, rcpts, 0) /* of the message */                                   \
+	F(u32, reserved, 0)   /* of them by rcpt_check */
+#define IPC_FIELDS_from_check(F)                                                                   \
+	F(u64, req, 0) F(text, tenant, IPC_NAME_MAX) F(blob, domains, IPC_BULK_MAX) /* from_domain */
+#define IPC_FIELDS_token_check(F) F(u64, req, 0) F(text, local, 128)
 
-#define IPC_AUTHD_TO_SMTPD(M) M(0x0401, auth_result) M(0x0402, mail_result)
+#define IPC_AUTHD_TO_SMTPD(M)                                                                      \
+	M(0x0401, auth_result)                                                                     \
+	M(0x0402, mail_result)                                                                     \
+	M(0x0403, connect_result) /* 220 or 421 */                                                 \
+	M(0x0404, scram_salt)	  /* of an unknown user too: a stable one */                       \
+	M(0x0405, rcpt_result)                                                                     \
+	M(0x0406, from_result)                                                                     \
+	M(0x0407, token_result)
 #define IPC_FIELDS_auth_result(F)                                                                  \
 	F(u64, req, 0) F(u16, code, 0) /* 235, 535, 454 */ F(u32, esc, 0) F(text, text, 255)       \
-	F(text, tenant, IPC_NAME_MAX) F(text, user, IPC_NAME_MAX) F(text, why, 255) /* log only */
+	F(text, tenant, IPC_NAME_MAX) F(text, user, IPC_NAME_MAX) F(text, why, 255) /* log only */ \
+	F(blob, server_signature, 32) /* of scram_finish */
 #define IPC_FIELDS_mail_result(F)                                                                  \
-	F(u64, req, 0) F(u16, code, 0) F(u32, esc, 0) F(text, text, 255) F(text, why, 255)
+	F(u64, req, 0) F(u16, code, 0) F(u32, esc, 0) F(text, text, 255) F(text, why, 255)         \
+	F(u8, rewrite, 0)	    /* enum sender_rewrite */                                      \
+	F(addr, sender, IPC_ADDR_MAX) /* replaces the envelope sender */                           \
+	F(u32, key_serial, 0) F(flag, header_from_tenant, 0) /* ask from_check */                  \
+	F(flag, hold, 0)	    /* over quota: queued, not delivered */                        \
+	F(flag, check_rcpts, 0)	    /* recipients need rcpt_check */                               \
+	F(u8, priority, 0) F(u64, reserved_s, 0) /* 0: nothing was reserved, no txn_end */
+#define IPC_FIELDS_connect_result(F) F(u64, req, 0) F(u16, code, 0) F(u32, esc, 0) F(text, text, 255)
+#define IPC_FIELDS_scram_salt(F) F(u64, req, 0) F(blob, salt, 64) F(u32, iterations, 0)
+#define IPC_FIELDS_rcpt_result(F) F(u64, req, 0) F(blob, results, IPC_BULK_MAX) /* rcpt_verdict */
+#define IPC_FIELDS_from_result(F)                                                                  \
+	F(u64, req, 0) F(flag, ok, 0) F(flag, failed, 0) /* nobody can say now */                  \
+	F(text, domain, 255) /* the first that is not */
+#define IPC_FIELDS_token_result(F) F(u64, req, 0) F(u16, code, 0) F(u32, esc, 0) F(text, text, 255)
+
+#define IPC_AUTHD_TO_QMGR(M)                                                                       \
+	M(0x1101, token_key)	 /* of return addresses; a known id: the same key, perhaps not current */ \
+	M(0x1102, tenant_factor) /* how much of its normal pace a tenant may use */                \
+	M(0x1103, key_hold)	 /* of all queued mail of one key */
+#define IPC_FIELDS_token_key(F) F(u8, id, 0) F(blob, key, 64) F(flag, current, 0)
+#define IPC_FIELDS_tenant_factor(F) F(text, tenant, IPC_NAME_MAX) F(u32, factor, 0) /* percent */
+#define IPC_FIELDS_key_hold(F)                                                                     \
+	F(text, tenant, IPC_NAME_MAX) F(text, user, IPC_NAME_MAX) F(u8, act, 0) /* enum key_hold_act */
+
+#define IPC_QMGR_TO_AUTHD(M) M(0x1201, outcomes) /* since the last frame; at most one a second */
+#define IPC_FIELDS_outcomes(F) F(flag, more, 0) F(blob, outcomes, IPC_BULK_MAX) /* outcome records */
 
 /* Processes that append to the spool (smtpd, bounce) -> qmgr. */
 #define IPC_WRITER_TO_QMGR(M)                                                                      \
@@ -197,7 +255,8 @@
 /* Records: parts of a message, repeated inside one of its blobs. */
 #define IPC_RECORDS(M)                                                                             \
 	M(0, job_rcpt) M(0, job_result) M(0, mx_host) M(0, txt_string) M(0, report_rcpt)           \
-	M(0, ctl_arg) M(0, ctl_field)
+	M(0, ctl_arg) M(0, ctl_field) M(0, rcpt_name) M(0, rcpt_verdict) M(0, from_domain)         \
+	M(0, outcome)
 #define IPC_FIELDS_job_rcpt(F)                                                                     \
 	F(u32, index, 0) F(addr, rcpt, IPC_ADDR_MAX) F(text, orcpt, 500) F(u8, notify, 0)
 #define IPC_FIELDS_job_result(F)                                                                   \
@@ -216,6 +275,13 @@
 #define IPC_FIELDS_ctl_field(F) F(text, name, 64) F(u8, type, 0) /* enum ctl_type */               \
 	F(blob, value, 32768)
 
+#define IPC_FIELDS_rcpt_name(F) F(addr, addr, IPC_ADDR_MAX)
+#define IPC_FIELDS_rcpt_verdict(F) F(u16, code, 0) F(u32, esc, 0) F(text, text, 255)
+#define IPC_FIELDS_from_domain(F) F(text, domain, 255)
+#define IPC_FIELDS_outcome(F)                                                                      \
+	F(text, tenant, IPC_NAME_MAX) F(text, user, IPC_NAME_MAX) F(u32, sent, 0)                  \
+	F(u32, failed, 0) F(u32, deferred, 0) /* recipients */
+
 #define IPC_MESSAGES(M)                                                                            \
 	IPC_HELLO(M)                                                                               \
 	IPC_MASTER_TO_DAEMON(M)                                                                    \
@@ -233,7 +299,9 @@
 	IPC_QMGR_TO_BOUNCE(M)                                                                      \
 	IPC_BOUNCE_TO_QMGR(M)                                                                      \
 	IPC_CTL_CALLS(M)                                                                           \
-	IPC_CTL_REPLIES(M)
+	IPC_CTL_REPLIES(M)                                                                         \
+	IPC_AUTHD_TO_QMGR(M)                                                                       \
+	IPC_QMGR_TO_AUTHD(M)
 
 /* Values on the wire; numbers are never reused. */
 enum role {
@@ -276,6 +344,12 @@ enum dns_status {
 	DNS_TEMP = 4,	  /* SERVFAIL, timeout: 4.4.3 */
 	DNS_BOGUS = 5	  /* DNSSEC validation failed: treated as temporary */
 };
+enum sender_rewrite {
+	SENDER_KEEP = 0,
+	SENDER_REPLACE = 1, /* by mail_result.sender */
+	SENDER_TOKEN = 2    /* by an address made for each recipient at delivery; sender: @domain */
+};
+enum key_hold_act { KEY_RELEASE = 0, KEY_HOLD = 1, KEY_PURGE = 2 };
 enum report_kind { REPORT_FAILED = 1, REPORT_EXPIRED = 2, REPORT_DELAYED = 3 };
 enum ctl_type { CTL_TEXT = 0, CTL_NUMBER = 1, CTL_TIME = 2, CTL_BOOL = 3, CTL_LIST = 4 };
 /* DSN parameters (RFC 3461). */

@@ -27,6 +27,7 @@ static const struct {
 	{ ROLE_QMGR, ROLE_BOUNCE },  /* reports, and their segments */
 	{ ROLE_SMTP, ROLE_DNSD },    /* MX and addresses */
 	{ ROLE_AUTHD, ROLE_DNSD },   /* TXT records that verify domains */
+	{ ROLE_QMGR, ROLE_AUTHD },   /* outcomes; paces, holds, keys of return addresses */
 };
 
 const struct plan_role *

@@ -4,7 +4,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "qmgr/authd.h"
 #include "qmgr/conn.h"
+#include "qmgr/keyhold.h"
 #include "qmgr/list.h"
 #include "qmgr/logline.h"
 #include "qmgr/segments.h"
@@ -281,6 +283,8 @@ fulfil_wish(struct rcpt *r)
 	r->wish = WISH_NONE;
 	if (wish == WISH_HOLD) {
 		rcpt_hold(r);
+	} else if (wish == WISH_FREEZE) {
+		keyhold_hold(r);
 	} else if (wish == WISH_DELETE) {
 		logline_note(r, "deleted by the administrator");
 		rcpt_done(r);
@@ -298,8 +302,10 @@ job_result(struct rcpt *r, const struct ipc_job_result *res, struct view relay)
 		.relay = relay, .remote = res->remote };
 
 	if (res->status == RCPT_SENT) {
+		outcomes_count(r->m, OUTCOME_SENT);
 		rcpt_done(r);
 	} else if (res->status == RCPT_BOUNCED) {
+		outcomes_count(r->m, OUTCOME_FAILED);
 		rcpt_bounce(r, &o);
 	} else if (res->status == RCPT_DAMAGED) {
 		rcpt_damaged(r);
@@ -308,6 +314,7 @@ job_result(struct rcpt *r, const struct ipc_job_result *res, struct view relay)
 		fulfil_wish(r);
 	} else if (res->status == RCPT_DEFERRED) {
 		r->again = 0;
+		outcomes_count(r->m, OUTCOME_DEFERRED);
 		rcpt_defer(r, &o);
 	} else {
 		rcpt_again(r);

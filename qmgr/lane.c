@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "qmgr/authd.h"
 #include "qmgr/conn.h"
 #include "qmgr/lane.h"
 #include "qmgr/list.h"
@@ -77,6 +78,7 @@ static void
 refuse(struct rcpt *r, const struct outcome *o, bool permanent, const char *lane)
 {
 	logline_rcpt(r, o, permanent ? "bounced" : "deferred", lane);
+	outcomes_count(r->m, permanent ? OUTCOME_FAILED : OUTCOME_DEFERRED);
 	if (permanent)
 		rcpt_bounce(r, o);
 	else

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "qmgr/conn.h"
+#include "qmgr/keyhold.h"
 #include "qmgr/lane.h"
 #include "qmgr/list.h"
 #include "qmgr/loader.h"
@@ -83,7 +84,7 @@ message_enter(struct message *m, bool fresh)
 		return;
 	segment_live(m->seg, 1, m->rec.length);
 	q->counts.messages++;
-	q->counts.bytes += m->size;
+	q->counts.bytes += whole_bytes(&m->rec, m->size);
 }
 
 void
@@ -220,7 +221,7 @@ message_removed(struct message *m)
 		big_remove(q, m->big);
 	}
 	q->counts.messages--;
-	q->counts.bytes -= m->size;
+	q->counts.bytes -= whole_bytes(&m->rec, m->size);
 	segment_live(m->seg, -1, m->rec.length);
 	leave_memory(m);
 }
@@ -352,7 +353,9 @@ rcpt_activate(struct rcpt *r)
 {
 	struct qmgr *q = r->m->q;
 
-	if (q->counts.active >= q->set.active)
+	if (keyhold_frozen(r->m))
+		keyhold_hold(r);
+	else if (q->counts.active >= q->set.active)
 		rcpt_wait(r, qmgr_now(q));
 	else
 		lane_put(r, false);

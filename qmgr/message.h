@@ -28,7 +28,7 @@ enum rcpt_state {
 	R_DONE
 };
 /* What the admin wants of a recipient that is with an smtp process just now. */
-enum rcpt_wish { WISH_NONE, WISH_HOLD, WISH_DELETE, WISH_BOUNCE };
+enum rcpt_wish { WISH_NONE, WISH_HOLD, WISH_DELETE, WISH_BOUNCE, WISH_FREEZE };
 
 struct rcpt {
 	struct message *m;
@@ -50,7 +50,7 @@ struct message {
 	struct segment *seg;
 	uint64_t offset;       /* of the record in it */
 	struct record rec;     /* its header */
-	uint64_t big, size;
+	uint64_t big, size; /* size: of the content; whole_bytes() is what people are shown */
 	uint64_t arrival_us, received_us; /* wall clock */
 	uint64_t base_us;      /* arrival in queue time: what age is counted from */
 	uint64_t active_us;    /* wall clock: came into memory */

@@ -9,7 +9,7 @@
 #ifndef EKIDEN_QMGR_SCHED_H
 #define EKIDEN_QMGR_SCHED_H
 
-#include "qmgr/table.h"
+#include "lib/table.h"
 
 enum { SCHED_STREAK = 4, WINDOW_FIRST = 5, CONN_AHEAD = 2 };
 

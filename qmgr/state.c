@@ -3,8 +3,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "qmgr/authd.h"
 #include "qmgr/compact.h"
 #include "qmgr/conn.h"
+#include "qmgr/keyhold.h"
 #include "qmgr/lane.h"
 #include "qmgr/list.h"
 #include "qmgr/loader.h"
@@ -65,6 +67,7 @@ qmgr_prepare(void *state, struct daemon *d)
 	list_init(&q->runnable);
 	list_init(&q->starved);
 	list_init(&q->idle_conns);
+	list_init(&q->keyholds);
 	q->settle_task.run = message_settle_all;
 	q->dispatch_task.run = lanes_dispatch;
 	return q;
@@ -156,6 +159,8 @@ qmgr_peer(struct qmgr *q, enum role role, uint32_t instance, int fd)
 		writer_attach(q, role, instance, fd);
 	else if (role == ROLE_SMTP)
 		smtp_attach(q, instance, fd);
+	else if (role == ROLE_AUTHD)
+		authd_attach(q, instance, fd);
 	else
 		close(fd);
 }
@@ -167,6 +172,8 @@ qmgr_peer_gone(struct qmgr *q, enum role role, uint32_t instance)
 		writer_detach(q, role, instance);
 	else if (role == ROLE_SMTP)
 		smtp_detach(q, instance);
+	else if (role == ROLE_AUTHD)
+		authd_detach(q);
 }
 
 /* In the last phase of the turn: nothing uses the store behind this. */
@@ -180,6 +187,9 @@ leave(struct loop_task *t)
 	loader_stop(q);
 	writers_close(q);
 	smtp_detach(q, UINT32_MAX);
+	outcomes_tell(q);
+	authd_detach(q);
+	keyhold_stop(q);
 	store_close(q);
 	segments_close(q);
 	daemon_exit(q->d);

@@ -52,7 +52,7 @@ run_ehlo(struct session *s, struct view arg, size_t rest)
 	if (policy_offers_tls(p, &f))
 		session_reply_more(s, 250, "STARTTLS");
 	if (policy_offers_auth(p, &f))
-		session_reply_more(s, 250, "AUTH PLAIN LOGIN");
+		session_reply_more(s, 250, "AUTH PLAIN LOGIN SCRAM-SHA-256");
 	session_reply(s, 250, ESC(0, 0, 0), "LIMITS MAILMAX=%llu RCPTMAX=%llu",
 	    (unsigned long long)site->limits.messages_per_connection,
 	    (unsigned long long)site->limits.recipients_per_message);

@@ -154,16 +154,26 @@ run_mail(struct session *s, struct view arg, size_t rest)
 		session_got_mail(s, NULL);
 }
 
+static void
+take_grant(struct txn *t, const struct ipc_mail_result *m)
+{
+	t->grant = (struct grant){ .rewrite = m->rewrite, .key_serial = m->key_serial,
+		.sender = arena_view(&t->arena, m->sender),
+		.header_from_tenant = m->header_from_tenant, .hold = m->hold,
+		.check_rcpts = m->check_rcpts, .priority = m->priority,
+		.reserved_s = m->reserved_s };
+}
+
 void
 session_got_mail(struct session *s, const struct ipc_mail_result *m)
 {
-	if (m == NULL)
-		refuse_sender(s, 451, ESC(4, 3, 0), VIEW("Temporary lookup failure"));
-	else if (m->code == 250)
+	if (m && m->code == 250) {
+		take_grant(&s->txn, m);
 		accept_sender(s);
-	else if (m->code >= 400 && m->code < 600)
+	} else if (m && m->code >= 400 && m->code < 600) {
 		refuse_sender(s, m->code, esc_unpack(m->esc), m->text);
-	else
+	} else {
 		refuse_sender(s, 451, ESC(4, 3, 0), VIEW("Temporary lookup failure"));
+	}
 	session_settle(s);
 }

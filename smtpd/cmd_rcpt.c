@@ -1,25 +1,145 @@
 /* SPDX-License-Identifier: ISC */
+#include <string.h>
+
 #include "lib/addr.h"
 #include "lib/log.h"
 #include "smtpd/command.h"
 
+enum { LATE_MAX = 256 << 10, LATE_HIGH = 64 << 10 };
+
 struct verdict
 check_rcpt(const struct session *s)
 {
-	if (s->txn.env.nrcpt >= session_limits(s)->recipients_per_message)
+	if (s->txn.env.nrcpt + s->txn.asks >= session_limits(s)->recipients_per_message)
 		return (struct verdict){ 452, ESC(4, 5, 3), "Error: too many recipients" };
 	return (struct verdict){ 0 };
 }
 
 static void
-refuse(struct session *s, const struct verdict *v, struct view rcpt)
+refuse(struct session *s, unsigned code, struct esc esc, struct view why, struct view rcpt)
 {
 	struct buf text = BUF_INIT(ERR_TEXT_MAX + ADDR_MAX);
 
-	buf_printf(&text, "<" VIEW_FMT ">: %s", VIEW_ARG(rcpt), v->text);
-	trace_reject(s, "RCPT", v->code, v->esc, buf_view(&text), s->txn.env.sender, &rcpt);
-	session_reply(s, v->code, v->esc, VIEW_FMT, VIEW_ARG(buf_view(&text)));
+	buf_printf(&text, "<" VIEW_FMT ">: " VIEW_FMT, VIEW_ARG(rcpt), VIEW_ARG(why));
+	trace_reject(s, "RCPT", code, esc, buf_view(&text), s->txn.env.sender, &rcpt);
+	session_reply(s, code, esc, VIEW_FMT, VIEW_ARG(buf_view(&text)));
 	buf_free(&text);
+}
+
+static void
+take(struct session *s, struct view rcpt)
+{
+	txn_add_rcpt(&s->txn, rcpt);
+	session_reply(s, 250, ESC(2, 1, 5), "Ok");
+}
+
+/*
+ * Recipients that authd has a say in are gathered as long as the client's pipeline goes on with RCPT,
+ * and asked for in one frame. Other replies that come up meanwhile wait behind theirs, in order.
+ */
+static bool
+pipeline_goes_on(struct session *s)
+{
+	struct view in = buf_view(&s->io.in);
+
+	return s->txn.asks < ASKS_MAX && buf_len(&s->txn.late) < LATE_HIGH && view_istarts(in, "RCPT ") && memchr(in.p, '\n', in.n);
+}
+
+static void
+put_questions(const struct txn *t, struct buf *b)
+{
+	for (uint32_t i = 0; i < t->asks; i++)
+		IPC_RECORD(b, rcpt_name, .addr = t->ask[i].addr);
+}
+
+static void
+gather(struct session *s, struct view rcpt)
+{
+	struct txn *t = &s->txn;
+
+	if (t->ask == NULL) {
+		t->ask = arena_alloc(&t->arena, ASKS_MAX * sizeof(*t->ask));
+		buf_init(&t->late, LATE_MAX);
+	}
+	t->ask[t->asks++] =
+	    (struct rcpt_ask){ .addr = arena_view(&t->arena, rcpt), .late_at = buf_len(&t->late) };
+}
+
+void
+rcpts_settle(struct session *s)
+{
+	struct txn *t = &s->txn;
+	struct buf names = BUF_INIT(IPC_BULK_MAX);
+
+	if (t->asks == 0 || pipeline_goes_on(s))
+		return;
+	session_enter(s, ST_RCPTS);
+	put_questions(t, &names);
+	if (names.bad || !peers_ask_rcpts(s, t->asks, buf_view(&names)))
+		session_got_rcpts(s, NULL);
+	buf_free(&names);
+}
+
+static void
+answer(struct session *s, struct view rcpt, const struct ipc_rcpt_verdict *v)
+{
+	if (v && v->code == 250) {
+		s->txn.rcpts_reserved++;
+		take(s, rcpt);
+	} else if (v && v->code >= 400 && v->code < 600) {
+		refuse(s, v->code, esc_unpack(v->esc), v->text, rcpt);
+	} else {
+		refuse(s, 451, ESC(4, 3, 0), VIEW("Temporary lookup failure"), rcpt);
+	}
+}
+
+/* All replies that waited, in the order of their commands; what `verdicts` lacks is answered 451. */
+static void
+answer_all(struct session *s, struct view verdicts)
+{
+	struct txn *t = &s->txn;
+	struct view late = buf_view(&t->late);
+	uint32_t count = t->asks;
+	struct ipc_rcpt_verdict v;
+	size_t at = 0;
+
+	t->asks = 0; /* what is replied from here on goes out */
+	for (uint32_t i = 0; i < count; i++) {
+		const struct rcpt_ask *a = &t->ask[i];
+		buf_putv(io_out(&s->io), view_first(view_skip(late, at), a->late_at - at));
+		at = a->late_at;
+		answer(s, a->addr, ipc_next(&ipc_desc_rcpt_verdict, &verdicts, &v) ? &v : NULL);
+	}
+	buf_putv(io_out(&s->io), view_skip(late, at));
+	buf_clear(&t->late);
+}
+
+void
+session_got_rcpts(struct session *s, const struct ipc_rcpt_result *m)
+{
+	answer_all(s, m ? m->results : VIEW(""));
+	session_enter(s, s->txn.env.nrcpt ? ST_RCPT : ST_MAIL);
+	session_settle(s);
+}
+
+void
+rcpts_give_up(struct session *s)
+{
+	answer_all(s, VIEW(""));
+}
+
+/* A return address: it takes what comes back, from anybody. */
+void
+session_got_token(struct session *s, const struct ipc_token_result *m)
+{
+	struct buf verdict = BUF_INIT(1024);
+
+	if (m)
+		IPC_RECORD(&verdict, rcpt_verdict, .code = m->code, .esc = m->esc, .text = m->text);
+	answer_all(s, buf_view(&verdict));
+	buf_free(&verdict);
+	session_enter(s, s->txn.env.nrcpt ? ST_RCPT : ST_MAIL);
+	session_settle(s);
 }
 
 void
@@ -45,10 +165,13 @@ run_rcpt(struct session *s, struct view arg, size_t rest)
 	struct view rcpt = addr_whole(&a);
 	v = policy_rcpt(s->txn.right, &rcpt, a.domain, s->listener->site->postmaster);
 	if (v.code) {
-		refuse(s, &v, rcpt);
+		refuse(s, v.code, v.esc, view_str(v.text), rcpt);
 		return;
 	}
-	txn_add_rcpt(&s->txn, rcpt);
+	if (s->txn.grant.check_rcpts) {
+		gather(s, rcpt);
+		return;
+	}
+	take(s, rcpt);
 	session_enter(s, ST_RCPT);
-	session_reply(s, 250, ESC(2, 1, 5), "Ok");
 }

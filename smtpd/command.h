@@ -53,6 +53,10 @@ void auth_line(struct session *s, struct view line);
 /* The delay of a refusal is over. */
 void auth_delayed(struct session *s);
 void auth_free(struct auth **a);
+/* Asks authd for the recipients gathered, when the client's pipeline does not go on with RCPT. */
+void rcpts_settle(struct session *s);
+/* Recipients that wait for authd's word are answered without it. */
+void rcpts_give_up(struct session *s);
 /* Content bytes wait in the io. */
 void data_input(struct session *s);
 void data_deadline(struct session *s);

@@ -186,6 +186,7 @@ listener_unref(struct listener **lp)
 	tls_ctx_free(&l->tls);
 	free(l->policy.networks.v);
 	free(l->policy.tenant);
+	free(l->name);
 	free(l);
 }
 
@@ -238,6 +239,7 @@ make_listener(struct smtpd *d, const struct conf *c, const struct material *m, u
 	l->refs = 1;
 	l->site = site;
 	site->refs++;
+	l->name = x_strdup(conf->name);
 	l->reverse_lookup = conf->reverse_lookup;
 	l->policy = (struct policy){ .tls = conf->tls, .auth = conf->auth.mode };
 	l->policy.tenant = x_strdup(conf->auth.tenant ? conf->auth.tenant : "");

@@ -27,18 +27,21 @@ static const struct edge {
 	enum deadline deadline;
 	bool waits;
 } edges[] = {
-	[ST_CONNECT] = { TO(HANDSHAKE) | TO(HELLO) | TO(CLOSE), NAME, false },
+	[ST_CONNECT] = { TO(ADMIT) | TO(CLOSE), NAME, false },
+	[ST_ADMIT] = { TO(HANDSHAKE) | TO(HELLO) | TO(CLOSE), PEER, false },
 	[ST_HANDSHAKE] = { TO(HELLO) | TO(CLOSE), HANDSHAKE, false },
 	[ST_HELLO] = { TO(READY) | TO(HANDSHAKE) | TO(CLOSE), COMMAND, false },
 	[ST_READY] = { TO(READY) | TO(AUTH) | TO(VERIFY) | TO(CHECK) | TO(MAIL) | TO(HANDSHAKE) |
 		TO(CLOSE), COMMAND, false },
 	[ST_AUTH] = { TO(AUTH) | TO(VERIFY) | TO(READY) | TO(CLOSE), COMMAND, false },
-	[ST_VERIFY] = { TO(READY) | TO(CLOSE), PEER, true },
+	[ST_VERIFY] = { TO(AUTH) | TO(READY) | TO(CLOSE), PEER, true },
 	[ST_CHECK] = { TO(MAIL) | TO(READY) | TO(CLOSE), PEER, true },
-	[ST_MAIL] = { TO(RCPT) | TO(READY) | TO(CLOSE), COMMAND, false },
-	[ST_RCPT] = { TO(RCPT) | TO(DATA) | TO(READY) | TO(CLOSE), COMMAND, false },
-	[ST_DATA] = { TO(FILE) | TO(STORE) | TO(READY) | TO(CLOSE), DATA, false },
-	[ST_FILE] = { TO(DATA) | TO(STORE) | TO(READY) | TO(CLOSE), PEER, true },
+	[ST_MAIL] = { TO(RCPT) | TO(RCPTS) | TO(READY) | TO(CLOSE), COMMAND, false },
+	[ST_RCPT] = { TO(RCPT) | TO(RCPTS) | TO(DATA) | TO(READY) | TO(CLOSE), COMMAND, false },
+	[ST_RCPTS] = { TO(MAIL) | TO(RCPT) | TO(CLOSE), PEER, true },
+	[ST_DATA] = { TO(FILE) | TO(FINISH) | TO(STORE) | TO(READY) | TO(CLOSE), DATA, false },
+	[ST_FILE] = { TO(DATA) | TO(FINISH) | TO(STORE) | TO(READY) | TO(CLOSE), PEER, true },
+	[ST_FINISH] = { TO(FINISH) | TO(STORE) | TO(READY) | TO(CLOSE), PEER, true },
 	[ST_STORE] = { TO(READY) | TO(CLOSE), NONE, true },
 	[ST_CLOSE] = { 0, CLOSE, true },
 };
@@ -110,7 +113,8 @@ session_enter(struct session *s, enum session_state to)
 static void __attribute__((format(printf, 5, 0)))
 put_line(struct session *s, unsigned code, char sep, struct esc esc, const char *fmt, va_list ap)
 {
-	struct buf *out = io_out(&s->io);
+	/* Behind recipients that authd has not judged yet, replies wait for theirs. */
+	struct buf *out = s->txn.asks ? &s->txn.late : io_out(&s->io);
 	char text[ESC_TEXT_MAX];
 
 	buf_printf(out, "%03u%c%s%s", code % 1000, sep, esc_text(esc, text), esc.class ? " " : "");
@@ -165,6 +169,8 @@ session_end(struct session *s, unsigned code, struct esc esc, const char *fmt, .
 
 	if (s->state == ST_CLOSE || s->closed)
 		return;
+	if (s->txn.asks)
+		rcpts_give_up(s);
 	va_start(ap, fmt);
 	put_line(s, code, ' ', esc, fmt, ap);
 	va_end(ap);
@@ -199,6 +205,7 @@ session_close(struct session *s)
 	s->closed = true;
 	trace_disconnect(s);
 	abort_txn(s);
+	peers_disconnect(s);
 	auth_free(&s->auth);
 	loop_timer_cancel(d->loop, &s->timer);
 	loop_unpost(d->loop, &s->after_flush);
@@ -209,6 +216,7 @@ session_close(struct session *s)
 	free(s->helo);
 	free(s->tenant);
 	free(s->user);
+	free(s->refusal);
 	loop_reap(d->loop, &s->reap);
 	if (d->draining && d->sessions == 0)
 		d->drained(d);
@@ -303,6 +311,8 @@ take_line(struct session *s)
 	else
 		command_line(s, line, buf_len(&s->io.in));
 	session_settle(s);
+	if (!s->closed)
+		rcpts_settle(s);
 	if (!s->closed && edges[s->state].deadline == COMMAND)
 		arm(s);
 	return true;
@@ -328,7 +338,7 @@ on_input(struct io *io)
 	while (!s->closed && !io->paused && buf_len(&io->in)) {
 		if (s->state == ST_DATA)
 			data_input(s);
-		else if (s->state == ST_CONNECT)
+		else if (s->state == ST_CONNECT || s->state == ST_ADMIT)
 			early_talker(s);
 		else if (edges[s->state].deadline != COMMAND || !take_line(s))
 			break;
@@ -373,8 +383,8 @@ on_closed(struct io *io, const struct err *e)
 {
 	struct session *s = CONTAINER(io, struct session, io);
 
-	if (s->state == ST_CONNECT)
-		trace_connect(s); /* its name did not come in time */
+	if (s->state == ST_CONNECT || s->state == ST_ADMIT)
+		trace_connect(s); /* it did not wait to be greeted */
 	if (s->state != ST_CLOSE)
 		trace_lost(s, "lost connection");
 	if (e == NULL && buf_len(&io->out)) {
@@ -393,7 +403,6 @@ on_closed(struct io *io, const struct err *e)
 static void
 greet(struct session *s)
 {
-	trace_connect(s);
 	if (s->listener->policy.tls != CONF_TLS_implicit) {
 		session_enter(s, ST_HELLO);
 		session_reply(s, 220, ESC(0, 0, 0), "%s ESMTP", s->listener->site->hostname);
@@ -409,13 +418,55 @@ greet(struct session *s)
 }
 
 void
+session_turn_away(struct session *s)
+{
+	session_end(s, 421, ESC(4, 7, 0), "%s %s", s->listener->site->hostname, s->refusal);
+}
+
+/* Without authd (NULL) everybody is welcome: what needs its word will not get it. */
+void
+session_got_connect(struct session *s, const struct ipc_connect_result *m)
+{
+	trace_connect(s);
+	if (m && m->code != 220) {
+		trace_reject(s, "CONNECT", 421, ESC(4, 7, 0), m->text, VIEW(""), NULL);
+		s->refusal = x_strndup(m->text);
+		peers_disconnect(s);
+		if (s->listener->policy.tls != CONF_TLS_implicit) {
+			session_turn_away(s);
+			return;
+		}
+	}
+	greet(s);
+}
+
+/* Input before the greeting is judged only where it is forbidden. */
+static void
+hold_early_input(struct session *s)
+{
+	if (!policy_strict_order(&s->listener->policy) ||
+	    s->listener->policy.tls == CONF_TLS_implicit)
+		io_pause(&s->io);
+}
+
+static void
+admit(struct session *s)
+{
+	session_enter(s, ST_ADMIT);
+	if (peers_ask_connect(s))
+		hold_early_input(s);
+	else
+		session_got_connect(s, NULL);
+}
+
+void
 session_got_name(struct session *s, struct view name)
 {
 	if (name.n)
 		s->name = x_strndup(name);
 	else
 		s->name_static = "unknown";
-	greet(s);
+	admit(s);
 }
 
 static void
@@ -429,8 +480,14 @@ on_deadline(struct loop_timer *t)
 	case ST_CONNECT:
 		session_got_name(s, VIEW(""));
 		break;
+	case ST_ADMIT:
+		session_got_connect(s, NULL);
+		break;
 	case ST_VERIFY:
 		auth_delayed(s);
+		break;
+	case ST_RCPTS:
+		session_got_rcpts(s, NULL);
 		break;
 	case ST_CHECK:
 		session_got_mail(s, NULL);
@@ -440,6 +497,9 @@ on_deadline(struct loop_timer *t)
 		break;
 	case ST_DATA:
 		data_deadline(s);
+		break;
+	case ST_FINISH:
+		finish_deadline(s);
 		break;
 	case ST_HANDSHAKE:
 		trace_lost(s, "timeout");
@@ -516,11 +576,10 @@ session_new(struct smtpd *d, struct listener *l, int fd, const struct sockaddr *
 		return;
 	}
 	if (s->name_static) {
-		greet(s);
+		admit(s);
 	} else if (l->reverse_lookup && peers_ask_name(s, sa)) {
 		arm(s);
-		if (!policy_strict_order(&l->policy) || l->policy.tls == CONF_TLS_implicit)
-			io_pause(&s->io); /* early input is judged only where it is forbidden */
+		hold_early_input(s);
 	} else {
 		session_got_name(s, VIEW(""));
 	}

@@ -25,6 +25,7 @@ struct site {
 struct listener {
 	unsigned refs;
 	struct site *site; /* a reference */
+	char *name;
 	struct policy policy;
 	bool reverse_lookup;
 	struct tls_ctx *tls; /* NULL: none */
@@ -79,7 +80,21 @@ void peers_detach(struct smtpd *d, enum role role);
 /* Each puts the question and returns true, or false when the daemon is not there; the answer comes to
  * the session's function of session.h, or none when session_forget() came first. */
 bool peers_ask_name(struct session *s, const struct sockaddr *sa);
+bool peers_ask_connect(struct session *s);
 bool peers_ask_auth(struct session *s, const char *method, struct view user, struct view secret);
+bool peers_ask_salt(struct session *s, struct view user); /* SCRAM */
+bool peers_ask_proof(struct session *s, struct view user, struct view message, struct view proof);
 bool peers_ask_mail(struct session *s, struct view sender, uint64_t size);
+bool peers_ask_rcpts(struct session *s, uint32_t count, struct view rcpts); /* rcpt_name records */
+/* from_domain records; the answer (NULL: authd went away) comes to got(). */
+struct ipc_from_result;
+bool peers_ask_from(struct session *s, struct view domains,
+    void (*got)(struct session *s, const struct ipc_from_result *m));
+/* For the recipient that txn.ask[0] holds, alone. */
+bool peers_ask_token(struct session *s, struct view local);
+/* The client's place is free again. Idempotent. */
+void peers_disconnect(struct session *s);
+/* What became of the transaction that authd reserved quota for. */
+void peers_end_txn(struct session *s);
 
 #endif

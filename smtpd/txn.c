@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include <string.h>
 
-#include "smtpd/txn.h"
+#include "smtpd/session.h"
 
 enum { FIRST_RCPTS = 4 };
 
@@ -18,7 +18,10 @@ void
 txn_clear(struct txn *t)
 {
 	txn_close_file(t, false);
-	header_scan_free(&t->scan);
+	if (t->grant.reserved_s)
+		peers_end_txn(CONTAINER(t, struct session, txn));
+	buf_free(&t->late);
+	header_list_free(&t->header);
 	buf_free(&t->content);
 	buf_free(&t->front);
 	arena_free(&t->arena);

@@ -7,17 +7,19 @@
  *	harness SMTPD CONFIG DIR [CERTIFICATE KEY]
  *
  * Orders: "qmgr hold|full|give|drop|new", "authd drop|new", "signd drop|new", "reload FILE",
- * "drain SECONDS", "quiet". Lines: "ready SERIAL", "refused TEXT", "auth ...", "mail ...", "ptr",
+ * "drain SECONDS", "quiet", "room N" (for connections). Lines: "ready SERIAL", "refused TEXT", "auth ...", "mail ...", "ptr",
  * "stored N QID ...", "big N", "big_drop N", "exit STATUS". Message N stands in DIR/msg.N.
  *
  * authd: the secret "good" opens user U for tenant "acme" (user "foreign": tenant "other"), "temp" is
  * 454, "silent" is never answered, all else 535. Senders: <> is refused with A21's text, refused.example
- * with 550 5.7.1, silent.example is never answered. dnsd: 192.0.2.10 is client.example, 192.0.2.11 is
+ * with 550 5.7.1, silent.example is never answered; checked.example: recipients are asked about, those at
+ * full.example are over quota. dnsd: 192.0.2.10 is client.example, 192.0.2.11 is
  * never answered.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/pem.h>
 #include <signal.h>
 #include <stdio.h>
@@ -35,6 +37,7 @@
 #include "lib/segment.h"
 
 enum { SEGMENT_BYTES = 16 << 20, MASTER_FD = 3, TEXT_MAX = 64 << 20 };
+#define SCRAM_SALT "0123456789abcdef"
 enum supply { GIVE, HOLD, FULL };
 
 struct harness {
@@ -53,6 +56,7 @@ struct harness {
 	struct { uint64_t gen; int fd; } segments[64];
 	unsigned segments_count, messages;
 	bool quiet; /* messages are only counted */
+	unsigned room, here; /* for connections, 0: any number; how many there are */
 };
 
 static void
@@ -127,7 +131,126 @@ on_mail_check(struct harness *d, struct channel *ch, struct ipc_mail_check *m, i
 		esc = ESC(5, 7, 1);
 		text = VIEW("Sender domain not registered");
 	}
-	IPC_SEND(ch, mail_result, .req = m->req, .code = code, .esc = esc_pack(esc), .text = text);
+	bool checked = view_is(domain, "checked.example");
+	IPC_SEND(ch, mail_result, .req = m->req, .code = code, .esc = esc_pack(esc), .text = text,
+	    .check_rcpts = checked, .reserved_s = checked ? 77 : 0);
+	return true;
+}
+
+static bool
+on_connect(struct harness *d, struct channel *ch, struct ipc_connect *m, int *fd)
+{
+	bool full = d->room && d->here >= d->room;
+
+	(void)fd;
+	d->here++;
+	if (m->req)
+		IPC_SEND(ch, connect_result, .req = m->req, .code = full ? 421 : 220,
+		    .esc = esc_pack(full ? ESC(4, 7, 0) : ESC(0, 0, 0)),
+		    .text = full ? VIEW("Error: too many connections") : VIEW(""));
+	return true;
+}
+
+static bool
+on_disconnect(struct harness *d, struct channel *ch, struct ipc_disconnect *m, int *fd)
+{
+	(void)ch, (void)m, (void)fd;
+	d->here--;
+	return true;
+}
+
+/* The secret is "good" for every user. */
+static void
+scram_key(unsigned char stored[32], unsigned char server[32])
+{
+	unsigned char salted[32], client[32];
+
+	PKCS5_PBKDF2_HMAC("good", 4, (const unsigned char *)SCRAM_SALT, 16, 4096, EVP_sha256(), 32, salted);
+	HMAC(EVP_sha256(), salted, 32, (const unsigned char *)"Client Key", 10, client, NULL);
+	HMAC(EVP_sha256(), salted, 32, (const unsigned char *)"Server Key", 10, server, NULL);
+	EVP_Digest(client, 32, stored, NULL, EVP_sha256(), NULL);
+}
+
+static bool
+on_scram_start(struct harness *d, struct channel *ch, struct ipc_scram_start *m, int *fd)
+{
+	(void)d, (void)fd;
+	say("scram %.*s", VIEW_ARG(m->user));
+	if (!view_is(m->user, "silent"))
+		IPC_SEND(ch, scram_salt, .req = m->req, .salt = VIEW(SCRAM_SALT), .iterations = 4096);
+	return true;
+}
+
+static bool
+on_scram_finish(struct harness *d, struct channel *ch, struct ipc_scram_finish *m, int *fd)
+{
+	unsigned char stored[32], server[32], key[32], got[32];
+
+	(void)d, (void)fd;
+	scram_key(stored, server);
+	HMAC(EVP_sha256(), stored, 32, (const unsigned char *)m->message.p, m->message.n, key, NULL);
+	for (int i = 0; i < 32; i++)
+		key[i] ^= (unsigned char)m->proof.p[i];
+	EVP_Digest(key, 32, got, NULL, EVP_sha256(), NULL);
+	HMAC(EVP_sha256(), server, 32, (const unsigned char *)m->message.p, m->message.n, key, NULL);
+	if (memcmp(got, stored, 32))
+		answer_auth(ch, m->req, 535, ESC(5, 7, 8), "Error: authentication failed", "", VIEW(""));
+	else
+		IPC_SEND(ch, auth_result, .req = m->req, .code = 235, .esc = esc_pack(ESC(2, 7, 0)),
+		    .tenant = VIEW("acme"), .user = m->user, .server_signature = view_of(key, 32));
+	return true;
+}
+
+/* Recipients at full.example are over quota. */
+static bool
+on_rcpt_check(struct harness *d, struct channel *ch, struct ipc_rcpt_check *m, int *fd)
+{
+	struct buf results = BUF_INIT(IPC_BULK_MAX);
+	struct view names = m->rcpts;
+	struct ipc_rcpt_name name;
+
+	(void)d, (void)fd;
+	say("rcpts %u", m->count);
+	while (ipc_next(&ipc_desc_rcpt_name, &names, &name)) {
+		struct view domain = name.addr;
+		view_cut(&domain, '@');
+		bool full = view_is(domain, "full.example");
+		IPC_RECORD(&results, rcpt_verdict, .code = full ? 452 : 250,
+		    .esc = esc_pack(full ? ESC(4, 7, 0) : ESC(2, 1, 5)),
+		    .text = full ? VIEW("Quota exceeded") : VIEW("Ok"));
+	}
+	IPC_SEND(ch, rcpt_result, .req = m->req, .results = buf_view(&results));
+	buf_free(&results);
+	return true;
+}
+
+static bool
+on_txn_end(struct harness *d, struct channel *ch, struct ipc_txn_end *m, int *fd)
+{
+	(void)ch, (void)fd;
+	if (!d->quiet)
+		say("txn_end at=%llu stored=%d rcpts=%u reserved=%u", (unsigned long long)m->reserved_s,
+		    m->stored, m->rcpts, m->reserved);
+	return true;
+}
+
+static bool
+on_from_check(struct harness *d, struct channel *ch, struct ipc_from_check *m, int *fd)
+{
+	(void)d, (void)fd;
+	IPC_SEND(ch, from_result, .req = m->req, .ok = true);
+	return true;
+}
+
+/* "b-good" is a return address of ours. */
+static bool
+on_token_check(struct harness *d, struct channel *ch, struct ipc_token_check *m, int *fd)
+{
+	bool good = view_is(m->local, "b-good");
+
+	(void)d, (void)fd;
+	IPC_SEND(ch, token_result, .req = m->req, .code = good ? 250 : 550,
+	    .esc = esc_pack(good ? ESC(2, 1, 5) : ESC(5, 1, 1)), .text = good ? VIEW("Ok") : VIEW("No"));
 	return true;
 }
 
@@ -557,6 +680,8 @@ order(struct harness *d, const char *text)
 		open_peer(d, &d->signd, signd_frame, ROLE_SIGND);
 	else if (strncmp(text, "reload ", 7) == 0)
 		send_config(d, text + 7);
+	else if (strncmp(text, "room ", 5) == 0)
+		d->room = (unsigned)atoi(text + 5);
 	else if (strncmp(text, "drain ", 6) == 0)
 		IPC_SEND(&d->master, drain, .deadline_s = (uint32_t)atoi(text + 6));
 	if (channel_is_open(&d->qmgr))

@@ -120,7 +120,8 @@ auth(struct fixture *f, const char *user, const char *secret)
 	struct check_identity id;
 	struct policy_reply r;
 
-	check_auth(f->store, &f->hasher, view_str(user), view_str(secret), &id, &r);
+	check_auth(f->store, &f->hasher, &(struct check_login){ .user = view_str(user),
+	    .secret = view_str(secret) }, &id, &r);
 	return r.code;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include <stdlib.h>
 
-#include "qmgr/table.h"
+#include "lib/table.h"
 
 enum { SLOTS_MIN = 16 };
 

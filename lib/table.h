@@ -3,8 +3,8 @@
  * A hash table of nodes embedded in their objects: nothing is allocated but the slots. The caller
  * compares: table_first() and table_next() walk the nodes with this hash.
  */
-#ifndef EKIDEN_QMGR_TABLE_H
-#define EKIDEN_QMGR_TABLE_H
+#ifndef EKIDEN_TABLE_H
+#define EKIDEN_TABLE_H
 
 #include "lib/buf.h"
 

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: ISC */
+/* The questions of smtpd, one channel for each of its processes. */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "authd/authd.h"
+#include "authd/check.h"
+
+/* A channel from an smtpd process. */
+struct client {
+	struct channel ch;
+	struct authd *d;
+	struct client *next;
+	struct loop_reap reap;
+	struct counts connections; /* of this worker */
+};
+
+static bool
+on_connect(struct client *c, struct channel *ch, const struct ipc_connect *m, int *fd)
+{
+	struct authd *d = c->d;
+	struct policy_reply r;
+
+	(void)fd;
+	counts_add(&c->connections, m->client, 1);
+	uint32_t n = counts_add(&d->connections, m->client, 1);
+	if (m->req == 0)
+		return true;
+	policy_connect(n, d->daemon->conf->limits.connections_per_client, m->client, &r);
+	IPC_SEND(ch, connect_result, .req = m->req, .code = r.code, .esc = esc_pack(r.esc),
+	    .text = view_str(r.text));
+	return true;
+}
+
+static bool
+on_disconnect(struct client *c, struct channel *ch, const struct ipc_disconnect *m, int *fd)
+{
+	(void)ch, (void)fd;
+	counts_sub(&c->connections, m->client, 1);
+	counts_sub(&c->d->connections, m->client, 1);
+	return true;
+}
+
+static bool
+send_auth(struct channel *ch, uint64_t req, const struct check_identity *id,
+    const struct policy_reply *r, struct view signature)
+{
+	IPC_SEND(ch, auth_result, .req = req, .code = r->code, .esc = esc_pack(r->esc),
+	    .text = view_str(r->text), .tenant = view_str(id->tenant), .user = view_str(id->user),
+	    .why = view_str(r->why), .server_signature = signature);
+	return true;
+}
+
+static bool
+on_auth(struct client *c, struct channel *ch, const struct ipc_auth *m, int *fd)
+{
+	struct check_login login = { .user = m->user, .client = m->client, .secret = m->secret,
+		.now_us = clock_wall_us() };
+	struct check_identity id;
+	struct policy_reply r;
+
+	(void)fd;
+	check_auth(c->d->store, &c->d->hasher, &login, &id, &r);
+	return send_auth(ch, m->req, &id, &r, VIEW(""));
+}
+
+static bool
+on_scram_start(struct client *c, struct channel *ch, const struct ipc_scram_start *m, int *fd)
+{
+	unsigned char salt[SALT_BYTES];
+	uint32_t iterations;
+
+	(void)fd;
+	check_salt(c->d->store, &c->d->hasher, m->user, salt, &iterations);
+	IPC_SEND(ch, scram_salt, .req = m->req, .salt = view_of(salt, sizeof(salt)),
+	    .iterations = iterations);
+	return true;
+}
+
+static bool
+on_scram_finish(struct client *c, struct channel *ch, const struct ipc_scram_finish *m, int *fd)
+{
+	struct check_login login = { .user = m->user, .client = m->client, .scram = true,
+		.message = m->message, .secret = m->proof, .now_us = clock_wall_us() };
+	struct check_identity id;
+	struct policy_reply r;
+
+	(void)fd;
+	check_auth(c->d->store, &c->d->hasher, &login, &id, &r);
+	return send_auth(ch, m->req, &id, &r,
+	    r.code == 235 ? view_of(login.signature, DIGEST_BYTES) : VIEW(""));
+}
+
+static bool
+on_mail_check(struct client *c, struct channel *ch, const struct ipc_mail_check *m, int *fd)
+{
+	struct policy_reply r;
+
+	(void)fd;
+	check_mail(c->d->store, m->tenant, m->user, m->sender, &r);
+	IPC_SEND(ch, mail_result, .req = m->req, .code = r.code, .esc = esc_pack(r.esc),
+	    .text = view_str(r.text), .why = view_str(r.why));
+	return true;
+}
+
+static bool
+on_rcpt_check(struct client *c, struct channel *ch, const struct ipc_rcpt_check *m, int *fd)
+{
+	struct buf results = BUF_INIT(IPC_BULK_MAX);
+	struct view names = m->rcpts;
+	struct ipc_rcpt_name name;
+
+	(void)c, (void)fd;
+	if (!ipc_records_ok(&ipc_desc_rcpt_name, names))
+		return false;
+	while (ipc_next(&ipc_desc_rcpt_name, &names, &name))
+		IPC_RECORD(&results, rcpt_verdict, .code = 250);
+	IPC_SEND(ch, rcpt_result, .req = m->req, .results = buf_view(&results));
+	buf_free(&results);
+	return true;
+}
+
+static bool
+on_txn_end(struct client *c, struct channel *ch, const struct ipc_txn_end *m, int *fd)
+{
+	(void)c, (void)ch, (void)m, (void)fd;
+	return true;
+}
+
+static bool
+on_from_check(struct client *c, struct channel *ch, const struct ipc_from_check *m, int *fd)
+{
+	struct view domains = m->domains;
+	struct ipc_from_domain at = { .domain = VIEW("") };
+	int rc = 1;
+
+	(void)fd;
+	if (!ipc_records_ok(&ipc_desc_from_domain, domains))
+		return false;
+	while (rc == 1 && ipc_next(&ipc_desc_from_domain, &domains, &at))
+		rc = check_domain(c->d->store, m->tenant, at.domain);
+	IPC_SEND(ch, from_result, .req = m->req, .ok = rc == 1, .failed = rc < 0,
+	    .domain = rc == 1 ? VIEW("") : at.domain);
+	return true;
+}
+
+static bool
+on_token_check(struct client *c, struct channel *ch, const struct ipc_token_check *m, int *fd)
+{
+	(void)c, (void)fd;
+	IPC_SEND(ch, token_result, .req = m->req, .code = 550, .esc = esc_pack(ESC(5, 1, 1)),
+	    .text = VIEW("Recipient address rejected: no such return address"));
+	return true;
+}
+
+static bool
+on_frame(struct channel *ch, uint16_t type, struct view body, int *fd)
+{
+	struct client *d = ch->ctx;
+
+	switch (type) {
+		IPC_SMTPD_TO_AUTHD(IPC_CASE)
+	default:
+		return false;
+	}
+}
+
+static void
+client_reaped(struct loop_reap *r)
+{
+	free(CONTAINER(r, struct client, reap));
+}
+
+/* What the worker's sessions held is free again: they ended with it. */
+static void
+client_close(struct client *c)
+{
+	struct authd *d = c->d;
+	struct client **at = &d->clients;
+
+	while (*at && *at != c)
+		at = &(*at)->next;
+	if (*at == NULL)
+		return; /* closed before */
+	*at = c->next;
+	channel_close(&c->ch);
+	counts_give_back(&d->connections, &c->connections);
+	c->reap.free = client_reaped;
+	loop_reap(d->daemon->loop, &c->reap);
+	if (d->daemon->draining && d->clients == NULL)
+		authd_leave(d); /* the last one that could ask is gone */
+}
+
+static void
+on_closed(struct channel *ch, const struct err *e)
+{
+	if (e)
+		log_warn("channel from %s %u: %s", role_name(ch->role), ch->instance, e->text);
+	client_close(ch->ctx);
+}
+
+static struct client *
+find_client(struct authd *d, uint32_t instance)
+{
+	struct client *c = d->clients;
+
+	while (c && c->ch.instance != instance)
+		c = c->next;
+	return c;
+}
+
+void
+client_attach(struct authd *d, uint32_t instance, int fd)
+{
+	static const struct channel_ops ops = { on_frame, on_closed };
+	struct client *former = find_client(d, instance), *c = x_calloc(1, sizeof(*c));
+
+	c->d = d;
+	c->next = d->clients;
+	d->clients = c;
+	if (channel_open(&c->ch, d->daemon->loop, fd, &ops, c, ROLE_SMTPD, instance) < 0) {
+		log_error("channel to smtpd %u could not be opened", instance);
+		close(fd);
+	}
+	if (former)
+		client_close(former);
+}
+
+void
+client_detach(struct authd *d, uint32_t instance)
+{
+	struct client *c = find_client(d, instance);
+
+	if (c)
+		client_close(c);
+}

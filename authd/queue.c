@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: ISC */
+/* The channel to qmgr: outcomes come in, paces and holds go out. */
+#include <unistd.h>
+
+#include "authd/authd.h"
+
+static bool
+on_outcomes(struct authd *d, struct channel *ch, const struct ipc_outcomes *m, int *fd)
+{
+	(void)d, (void)ch, (void)fd;
+	return ipc_records_ok(&ipc_desc_outcome, m->outcomes);
+}
+
+static bool
+on_frame(struct channel *ch, uint16_t type, struct view body, int *fd)
+{
+	struct authd *d = ch->ctx;
+
+	switch (type) {
+		IPC_QMGR_TO_AUTHD(IPC_CASE)
+	default:
+		return false;
+	}
+}
+
+static void
+on_closed(struct channel *ch, const struct err *e)
+{
+	if (e)
+		log_warn("channel to qmgr: %s", e->text);
+	queue_detach(ch->ctx);
+}
+
+void
+queue_detach(struct authd *d)
+{
+	channel_close(&d->qmgr);
+}
+
+void
+queue_attach(struct authd *d, uint32_t instance, int fd)
+{
+	static const struct channel_ops ops = { on_frame, on_closed };
+
+	queue_detach(d);
+	if (channel_open(&d->qmgr, d->daemon->loop, fd, &ops, d, ROLE_QMGR, instance) < 0) {
+		log_error("channel to qmgr could not be opened");
+		close(fd);
+	}
+}
