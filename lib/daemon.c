@@ -41,7 +41,7 @@ struct early {
 #define on_trust on_material
 #define on_anchor on_material
 #define on_nameservers on_material
-#define on_nameservers on_material
+#define on_listener_state on_material
 
 struct handler {
 	uint16_t type;

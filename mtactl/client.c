@@ -212,3 +212,9 @@ client_run(struct mtactl *m, const struct args *a, struct output *o)
 	close(sock);
 	return status;
 }
+
+int
+call_daemon(struct mtactl *m, const struct args *a, struct output *o)
+{
+	return m->offline ? offline_run(m, a, o) : client_run(m, a, o);
+}

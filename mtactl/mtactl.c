@@ -53,12 +53,6 @@ usage_error(const struct args *a, const struct err *e)
 	return STATUS_USAGE;
 }
 
-int
-call_daemon(struct mtactl *m, const struct args *a, struct output *o)
-{
-	return m->offline ? offline_run(m, a, o) : client_run(m, a, o);
-}
-
 static int
 call_print(struct mtactl *m, const struct args *a)
 {
