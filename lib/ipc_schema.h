@@ -173,7 +173,8 @@
 	M(0x0702, content)	/* (fd) read-only: a segment or a big file, by number */           \
 	M(0x0703, content_drop) /* not needed any more */                                          \
 	M(0x0704, deliver)                                                                         \
-	M(0x0705, conn_close) /* when the jobs it has are done */
+	M(0x0705, conn_close) /* when the jobs it has are done */                                  \
+	M(0x0706, job_recall) /* is too old: back as far as nobody can have it already */
 #define IPC_FIELDS_conn_open(F)                                                                    \
 	F(u64, conn, 0) F(text, nexthop, 255) F(flag, mx, 0) F(u16, port, 0)                       \
 	F(u8, tls, 0) /* enum tls_policy */ F(text, source, 64) F(text, helo, 255)                 \
@@ -181,6 +182,7 @@
 #define IPC_FIELDS_content(F) F(u64, content, 0)
 #define IPC_FIELDS_content_drop(F) F(u64, content, 0)
 #define IPC_FIELDS_conn_close(F) F(u64, conn, 0)
+#define IPC_FIELDS_job_recall(F) F(u64, conn, 0) F(u64, job, 0)
 #define IPC_FIELDS_deliver(F)                                                                      \
 	F(u64, conn, 0) F(u64, job, 0) F(u64, qid, 0)                                              \
 	F(u64, content, 0)     /* what to read */                                                  \
