@@ -284,11 +284,12 @@ static void
 check_serials(struct import *in)
 {
 	size_t n = buf_len(&in->serials) / sizeof(uint32_t);
-	char *v = in->serials.p + in->serials.off;
 	struct err e;
 
-	if (n)
-		qsort(v, n, sizeof(uint32_t), by_value);
+	if (n < 2)
+		return;
+	char *v = in->serials.p + in->serials.off;
+	qsort(v, n, sizeof(uint32_t), by_value);
 	for (size_t i = 1; i < n; i++)
 		if (by_value(v + (i - 1) * sizeof(uint32_t), v + i * sizeof(uint32_t)) == 0) {
 			refuse(&e, "two new keys have the same serial");
