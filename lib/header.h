@@ -50,7 +50,10 @@ enum scan_result header_scan_data(struct header_scan *h, struct view *in, struct
  * it is valid. count: how many mailboxes. The first is copied to `first` (local@domain). A22.
  */
 bool header_from_valid(struct view value, unsigned *count, struct buf *first);
-/* Message-ID's value without folds and blanks around it, at most 998 bytes. */
+/*
+ * Message-ID's value for logs and the envelope: without folds and blanks around it, up to the first control
+ * byte or inner fold, at most 998 bytes.
+ */
 struct view header_msgid(struct view value);
 /* "Sun, 22 Nov 2026 12:00:00 +0900 (JST)" without the comment. out takes 40 bytes. */
 const char *header_date(uint64_t wall_us, char out[static 40]);

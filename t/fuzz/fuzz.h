@@ -6,6 +6,7 @@
 #ifndef EKIDEN_FUZZ_H
 #define EKIDEN_FUZZ_H
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "lib/buf.h"
@@ -25,8 +26,10 @@ fuzz_take(struct view *in, size_t n)
 
 #define REQUIRE(x)                                                                                 \
 	do {                                                                                       \
-		if (!(x))                                                                          \
+		if (!(x)) {                                                                        \
+			fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #x);            \
 			abort();                                                                   \
+		}                                                                                  \
 	} while (0)
 
 #endif
