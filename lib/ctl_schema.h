@@ -96,6 +96,9 @@
 	X(QMGR, queue_bounce, "queue bounce", "[ID...] " CTL_FILTERS " --all",                     \
 	    "Return to the sender now.")
 
+#define CTL_DNSD(X)                                                                                \
+	X(DNSD, dns_txt, "dns txt", "NAME", "Look TXT records up as the suite sees them.")
+
 /* Every daemon answers these; `status` asks each in turn. */
 #define CTL_MASTER(X)                                                                              \
 	X(MASTER, status, "status", "", "Show the processes of the suite.")                        \
@@ -107,8 +110,10 @@
 	    "The state outlives a reload, not a restart of the suite.")                            \
 	X(MASTER, listener_drain, "listener drain", "ADDRESS",                                     \
 	    "As pause, and each session ends with 421 as soon as it is between two messages.")     \
-	X(MASTER, listener_resume, "listener resume", "ADDRESS", "Take clients again.")
+	X(MASTER, listener_resume, "listener resume", "ADDRESS", "Take clients again.") \
+	X(MASTER, dkim_reload, "dkim reload", "",                                                  \
+	    "Read the DKIM keys again; the commands that change them do it by themselves.")
 
-#define CTL_COMMANDS(X) CTL_AUTHD(X) CTL_QMGR(X) CTL_MASTER(X)
+#define CTL_COMMANDS(X) CTL_AUTHD(X) CTL_QMGR(X) CTL_MASTER(X) CTL_DNSD(X)
 
 #endif

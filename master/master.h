@@ -7,6 +7,8 @@
  * stop.c     the graceful end
  * control.c  the control socket and the commands that master answers itself
  * listeners.c  pause, drain and resume of a listening address
+ * dkim_reload.c  the DKIM keys, which change without a new configuration
+ * tickets.c  new keys for TLS session tickets from time to time
  * notify.c   systemd, and the process that started us
  *
  * Whatever comes from a daemon is hostile (atk-I12): master takes two messages from it, both about the
@@ -102,6 +104,7 @@ struct master {
 	struct stop stop;
 	struct control control;
 	struct log_watch log_watch;
+	struct loop_timer tickets;
 	int pid_fd, parent_fd;
 	uint64_t started_ms;
 };
@@ -158,6 +161,12 @@ void pid_file_remove(struct master *m); /* idempotent */
 /* control.c */
 int control_open(struct master *m, struct err *e);
 void control_close(struct master *m);
+/* Ends a call with lines of errors. */
+enum ctl_result control_refuse(struct ctl_call *call, struct view errors);
+
+/* tickets.c */
+/* Starts the clock of the configuration's ticket-rotation. */
+void tickets_start(struct master *m);
 
 /* The commands that master answers itself: control.c, listeners.c. */
 CTL_MASTER(CTL_PROTOTYPE)

@@ -32,15 +32,22 @@ struct output {
 	bool started; /* widths are fixed, the heading is written */
 	size_t rows, groups;
 	bool failed; /* standard output does not take it */
-	struct buf *rows_kept; /* not NULL: rows go here as blocks, nothing is printed */
+	/* Takes the rows in place of standard output; NULL: none. */
+	void (*capture)(void *ctx, struct view fields);
+	void *ctx;
 };
 
 void output_init(struct output *o, bool json, bool list);
-/* Rows are kept for the program itself. */
-void output_collect(struct output *o, struct buf *rows);
 /* One ctl_row; false: not a valid one. */
 bool output_row(struct output *o, struct view fields);
 /* Writes what was kept back. false: standard output failed (told). Frees and wipes. */
 bool output_end(struct output *o);
+
+/* A row of our own: its fields are put into `b`, which the end empties. */
+void row_text(struct buf *b, const char *name, struct view v);
+void row_str(struct buf *b, const char *name, const char *s);
+void row_number(struct buf *b, const char *name, uint64_t x);
+void row_time(struct buf *b, const char *name, uint64_t wall_s); /* 0: none */
+void row_end(struct output *o, struct buf *b);
 
 #endif

@@ -7,8 +7,7 @@
 #include <string.h>
 
 #include "lib/addr.h"
-#include "mtactl/mtactl.h"
-#include "mtactl/output.h"
+#include "mtactl/dkim.h"
 #include "mtactl/publish.h"
 
 /* Where records go: a row each, or lines of a zone file. */
@@ -104,25 +103,27 @@ add_addresses(struct publish *p, const struct conf *c, const struct args *a)
 	    complain("this host has no public address: set published-addresses");
 }
 
-/* The records of DKIM keys come from whoever keeps them: a row each of selector and value. */
+/* Of each key that there is, in whatever state: what it signed is on its way, or what it will sign. */
 static int
-add_dkim(struct mtactl *m, const struct publish *p, const char *domain)
+add_dkim(const struct publish *p, const struct conf *c, const char *domain, struct view selector)
 {
-	(void)m, (void)p, (void)domain;
-	return STATUS_DONE;
-}
+	struct dkim_store store = { .dir = -1 };
+	struct err e;
+	int rc = dkim_store_open(&store, c->state_dir, false, &e);
 
-/* The text field of the first of these rows; "" when it has none. */
-static struct view
-field_of(const struct buf *rows, const char *name)
-{
-	struct view rest = buf_view(rows), fields = view_get_block(&rest, rest.n);
-	struct ipc_ctl_field f;
-
-	while (!view_bad(fields) && fields.n && ipc_next(&ipc_desc_ctl_field, &fields, &f))
-		if (view_is(f.name, name))
-			return f.value;
-	return VIEW("");
+	for (size_t i = 0; rc == 0 && i < store.n; i++) {
+		const struct dkim_entry *x = &store.v[i];
+		struct key_text t;
+		if (strcmp(x->domain, domain) != 0 ||
+		    (selector.n && !view_is(selector, x->selector)))
+			continue;
+		rc = key_text_read(&t, &store, x, &e);
+		if (rc == 0)
+			p->record(p->ctx, "dkim", buf_cstr(&t.name), "TXT", buf_cstr(&t.record), "");
+		key_text_free(&t);
+	}
+	dkim_store_close(&store);
+	return rc < 0 ? complain("%s", e.text) : STATUS_DONE;
 }
 
 static void
@@ -133,24 +134,38 @@ copy(char *to, size_t size, struct view from)
 	to[from.n] = '\0';
 }
 
+/* The row of `domain show`. */
+static void
+on_domain(void *ctx, struct view fields)
+{
+	struct publish_domain *d = ctx;
+	struct ipc_ctl_field f;
+
+	while (fields.n && ipc_next(&ipc_desc_ctl_field, &fields, &f)) {
+		if (view_is(f.name, "domain"))
+			copy(d->name, sizeof(d->name), f.value);
+		else if (view_is(f.name, "txt_name"))
+			copy(d->txt_name, sizeof(d->txt_name), f.value);
+		else if (view_is(f.name, "txt_value"))
+			copy(d->txt_value, sizeof(d->txt_value), f.value);
+		else if (view_is(f.name, "hosted") || view_is(f.name, "bounce"))
+			d->hosted |= view_is(f.value, "yes");
+	}
+}
+
 /* What authd knows about it. */
 static int
 ask_domain(struct mtactl *m, struct view domain, struct publish_domain *d)
 {
 	struct args a = { .command = command_find(VIEW("domain show")), .records = BUF_INIT(1024) };
-	struct buf rows = BUF_INIT(IPC_BULK_MAX);
 	struct output o;
 
 	IPC_RECORD(&a.records, ctl_arg, .name = VIEW("domain"), .value = domain);
-	output_collect(&o, &rows);
+	output_init(&o, true, false);
+	o.capture = on_domain;
+	o.ctx = d;
 	int status = call_daemon(m, &a, &o);
 	output_end(&o);
-	copy(d->name, sizeof(d->name), field_of(&rows, "domain"));
-	copy(d->txt_name, sizeof(d->txt_name), field_of(&rows, "txt_name"));
-	copy(d->txt_value, sizeof(d->txt_value), field_of(&rows, "txt_value"));
-	d->hosted = view_is(field_of(&rows, "hosted"), "yes") ||
-	    view_is(field_of(&rows, "bounce"), "yes");
-	buf_free(&rows);
 	args_free(&a);
 	return status;
 }
@@ -175,7 +190,7 @@ print_records(struct mtactl *m, const struct args *a, const struct conf *c,
 		else
 			publish_spf(&p, d->name);
 		if (whole)
-			status = add_dkim(m, &p, d->name);
+			status = add_dkim(&p, c, d->name, args_get(a, "selector"));
 		publish_host(&p);
 		if (!output_end(&sheet.o) || (sheet.as_zone && !print(&sheet.zone)))
 			status = STATUS_FAILED;

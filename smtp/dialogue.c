@@ -233,7 +233,8 @@ starttls_reply(struct session *s)
 		struct io *io = &s->link->io;
 		s->step = STEP_TLS;
 		session_expect(s);
-		io_tls(io, tls_client(s->smtp->tls, io_fd(io), session_target(s)->host, verify));
+		io_tls(io, tls_client(s->smtp->tls, io_fd(io), session_target(s)->host, verify,
+			       io_tls_wake, io));
 	}
 }
 

@@ -145,6 +145,10 @@ smtp_peer(struct daemon *daemon, enum role role, uint32_t instance, int fd)
 	struct channel *ch = role == ROLE_QMGR ? &p->qmgr : role == ROLE_DNSD ? &p->dnsd : NULL;
 
 	p->daemon = daemon;
+	if (role == ROLE_SIGND) {
+		signer_attach(smtp_signer(daemon), fd, instance);
+		return;
+	}
 	if (ch == NULL) {
 		close(fd);
 		return;
@@ -157,6 +161,13 @@ smtp_peer(struct daemon *daemon, enum role role, uint32_t instance, int fd)
 		log_error("channel from %s: cannot be watched", role_name(role));
 	else if (role == ROLE_DNSD)
 		ask_again(p);
+}
+
+static void
+smtp_peer_gone(struct daemon *daemon, enum role role, uint32_t instance)
+{
+	if (role == ROLE_SIGND)
+		signer_detach(smtp_signer(daemon), instance);
 }
 
 static int
@@ -193,6 +204,7 @@ static const struct daemon_spec spec = {
 	.reload = material_apply,
 	.material = material_take,
 	.peer = smtp_peer,
+	.peer_gone = smtp_peer_gone,
 	.drain = smtp_drain,
 };
 

@@ -183,6 +183,8 @@ session_end(struct session *s, unsigned code, struct esc esc, const char *fmt, .
 void
 session_hang_up(struct session *s)
 {
+	if (s->txn.asks)
+		rcpts_give_up(s);
 	if (buf_len(&s->io.out) == 0) {
 		session_close(s);
 		return;

@@ -48,7 +48,6 @@ smtpd_soft_error_limit = 10000
 smtpd_hard_error_limit = 10000
 smtpd_junk_command_limit = 100000
 smtpd_timeout = 60s
-smtpd_delay_reject = no
 smtpd_tls_chain_files = {key}, {cert}
 message_size_limit = 10485760
 mailbox_size_limit = 0
@@ -113,7 +112,8 @@ class Postfix:
 
     def held(self):
         """How many messages it took."""
-        return sum(len(names) for _, _, names in os.walk(os.path.join(self.dir, "queue/hold")))
+        return sum(len(names) for queue in ("incoming", "active", "deferred", "hold")
+                   for _, _, names in os.walk(os.path.join(self.dir, "queue", queue)))
 
     def end(self):
         self.run("stop")

@@ -4,6 +4,7 @@
 a damaged database."""
 import json
 import os
+import re
 import shutil
 import smtplib
 import sys
@@ -89,6 +90,14 @@ tap.ok(f'sender.test. IN TXT "v=spf1 include:_spf.' in zone and '"v=spf1 ip4:192
        "A11 G9 both forms of SPF", zone)
 tap.ok("7.2.0.192.in-addr.arpa. IN PTR " in zone and "_dmarc.sender.test. IN TXT" in zone and "IN MX 10 " in zone,
        "G9 G10 G12 PTR, DMARC and MX", zone)
+s.mtactl("dkim", "new", "sender.test", "--selector=s1")
+s.mtactl("dkim", "new", "sender.test", "--selector=s2", "--algorithm=ed25519-sha256")
+records = {r["name"]: r["value"] for r in s.mtactl("domain", "records", "sender.test", json_rows=True) if r["record"] == "dkim"}
+tap.equal(sorted(records), ["s1._domainkey.sender.test", "s2._domainkey.sender.test"], "G9 the DKIM records")
+zone = s.mtactl("domain", "records", "sender.test", "--selector=s1", "--zone").stdout
+strings = re.search(r"s1\._domainkey\.sender\.test\. IN TXT \( (.*) \)", zone).group(1)
+tap.ok("".join(re.findall(r'"([^"]*)"', strings)) == records["s1._domainkey.sender.test"] and "s2._domainkey" not in zone,
+       "G9 a long one is split into strings", zone)
 pending = s.mtactl("domain", "add", "acme", "new.test", json_rows=True)[0]
 tap.ok(f'{pending["txt_name"]}. IN TXT "{pending["txt_value"]}"' in s.mtactl("domain", "records", "new.test", "--zone").stdout,
        "G2 the verification record")
