@@ -6,7 +6,7 @@
 #include "lib/log.h"
 #include "master/master.h"
 
-static const char *const state_names[LISTENER_STATES] = { "open", "paused", "drained" };
+static const char *const state_names[LISTENER_STATES] = {"open", "paused", "drained"};
 
 void
 listener_rows(const struct master *m, struct ctl_call *call, bool all)
@@ -67,7 +67,7 @@ set_state(struct ctl_call *call, uint8_t state)
 {
 	struct view which = ctl_arg(call, "address");
 	struct master *m = call->daemon;
-	struct hostport h = { .text = NULL };
+	struct hostport h = {.text = NULL};
 	char *name = NULL;
 
 	/* As the configuration would have written it. */

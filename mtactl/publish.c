@@ -10,7 +10,7 @@ enum { DATA_MAX = 8192, STRING_MAX = 255, MX_PREFERENCE = 10 };
 bool
 publish_add_address(struct publish *p, struct view text)
 {
-	struct publish_addr a = { .family = AF_INET };
+	struct publish_addr a = {.family = AF_INET};
 	char s[INET6_ADDRSTRLEN];
 
 	if (text.n >= sizeof(s) || p->count == PUBLISH_ADDRESSES_MAX)
@@ -50,7 +50,8 @@ publish_spf(const struct publish *p, const char *domain)
 	p->record(p->ctx, "spf", domain, "TXT", buf_cstr(&data), "");
 	buf_clear(&data);
 	put_addresses(p, "~all", &data);
-	p->record(p->ctx, "spf-narrow", domain, "TXT", buf_cstr(&data), "it is to stand in for the SPF record above");
+	p->record(p->ctx, "spf-narrow", domain, "TXT", buf_cstr(&data),
+	    "it is to stand in for the SPF record above");
 	buf_free(&data);
 }
 
@@ -80,7 +81,8 @@ publish_host(const struct publish *p)
 	for (size_t i = 0; i < p->count; i++) {
 		const struct publish_addr *a = &p->addresses[i];
 		inet_ntop(a->family, a->addr, text, sizeof(text));
-		p->record(p->ctx, "host", p->hostname, a->family == AF_INET ? "A" : "AAAA", text, "");
+		p->record(
+		    p->ctx, "host", p->hostname, a->family == AF_INET ? "A" : "AAAA", text, "");
 		buf_clear(&data);
 		put_reverse(a, &data);
 		char *reverse = x_strdup(buf_cstr(&data));
@@ -132,8 +134,8 @@ put_strings(struct view text, struct buf *out)
 }
 
 void
-publish_zone_line(const char *name, const char *type, const char *data, const char *only_if,
-    struct buf *out)
+publish_zone_line(
+    const char *name, const char *type, const char *data, const char *only_if, struct buf *out)
 {
 	if (*only_if)
 		buf_printf(out, "; if %s:\n; ", only_if);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* The commands that print DNS records: what is asked of the configuration, of this host and of authd. */
+/* The commands that print DNS records: what is asked of the configuration, of this host and of
+ * authd. */
 #include <arpa/inet.h>
 #include <ifaddrs.h>
 #include <net/if.h>
@@ -20,7 +21,8 @@ struct sheet {
 static void
 put_field(struct buf *row, const char *name, const char *value)
 {
-	IPC_RECORD(row, ctl_field, .name = view_str(name), .type = CTL_TEXT, .value = view_str(value));
+	IPC_RECORD(
+	    row, ctl_field, .name = view_str(name), .type = CTL_TEXT, .value = view_str(value));
 }
 
 static void
@@ -47,9 +49,9 @@ on_record(void *ctx, const char *purpose, const char *name, const char *type, co
 static bool
 is_public(const struct sockaddr *sa)
 {
-	static const char *const others[] = { "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8",
-		"169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "224.0.0.0/3", "::/3", "4000::/2",
-		"8000::/1" };
+	static const char *const others[] = {"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10",
+	    "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "224.0.0.0/3",
+	    "::/3", "4000::/2", "8000::/1"};
 	struct cidr c;
 
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
@@ -99,15 +101,16 @@ add_addresses(struct publish *p, const struct conf *c, const struct args *a)
 		publish_add_address(p, view_str(c->published_addresses.v[i]));
 	if (p->count == 0)
 		add_host_addresses(p);
-	return p->count ? STATUS_DONE :
-	    complain("this host has no public address: set published-addresses");
+	return p->count ? STATUS_DONE
+			: complain("this host has no public address: set published-addresses");
 }
 
-/* Of each key that there is, in whatever state: what it signed is on its way, or what it will sign. */
+/* Of each key that there is, in whatever state: what it signed is on its way, or what it will sign.
+ */
 static int
 add_dkim(const struct publish *p, const struct conf *c, const char *domain, struct view selector)
 {
-	struct dkim_store store = { .dir = -1 };
+	struct dkim_store store = {.dir = -1};
 	struct err e;
 	int rc = dkim_store_open(&store, c->state_dir, false, &e);
 
@@ -119,7 +122,8 @@ add_dkim(const struct publish *p, const struct conf *c, const char *domain, stru
 			continue;
 		rc = key_text_read(&t, &store, x, &e);
 		if (rc == 0)
-			p->record(p->ctx, "dkim", buf_cstr(&t.name), "TXT", buf_cstr(&t.record), "");
+			p->record(
+			    p->ctx, "dkim", buf_cstr(&t.name), "TXT", buf_cstr(&t.record), "");
 		key_text_free(&t);
 	}
 	dkim_store_close(&store);
@@ -157,7 +161,7 @@ on_domain(void *ctx, struct view fields)
 static int
 ask_domain(struct mtactl *m, struct view domain, struct publish_domain *d)
 {
-	struct args a = { .command = command_find(VIEW("domain show")), .records = BUF_INIT(1024) };
+	struct args a = {.command = command_find(VIEW("domain show")), .records = BUF_INIT(1024)};
 	struct output o;
 
 	IPC_RECORD(&a.records, ctl_arg, .name = VIEW("domain"), .value = domain);
@@ -174,9 +178,9 @@ static int
 print_records(struct mtactl *m, const struct args *a, const struct conf *c,
     const struct publish_domain *d, bool whole)
 {
-	struct sheet sheet = { .as_zone = args_nth(a, "zone", 0, &(struct view){ 0 }) };
+	struct sheet sheet = {.as_zone = args_nth(a, "zone", 0, &(struct view){0})};
 	struct buf spf_name = BUF_INIT(512);
-	struct publish p = { .hostname = c->hostname, .ctx = &sheet, .record = on_record };
+	struct publish p = {.hostname = c->hostname, .ctx = &sheet, .record = on_record};
 
 	buf_printf(&spf_name, "%s%s", *c->spf_name ? "" : "_spf.",
 	    *c->spf_name ? c->spf_name : c->hostname);
@@ -203,7 +207,7 @@ print_records(struct mtactl *m, const struct args *a, const struct conf *c,
 int
 local_spf(struct mtactl *m, const struct args *a)
 {
-	struct publish_domain d = { .name = "example.com" };
+	struct publish_domain d = {.name = "example.com"};
 	struct buf name = BUF_INIT(sizeof(d.name) - 1);
 	struct view given = args_get(a, "domain");
 	struct conf *c;
@@ -225,7 +229,7 @@ local_spf(struct mtactl *m, const struct args *a)
 int
 local_domain_records(struct mtactl *m, const struct args *a)
 {
-	struct publish_domain d = { .name = "" };
+	struct publish_domain d = {.name = ""};
 	struct conf *c = load_config(m, false);
 	int status = STATUS_FAILED;
 

@@ -29,7 +29,7 @@ gate_take(struct smtpd *d, struct view address)
 	if (g)
 		return gate_ref(g);
 	g = x_calloc(1, sizeof(*g));
-	*g = (struct gate){ .refs = 1, .next = d->gates, .address = x_strndup(address) };
+	*g = (struct gate){.refs = 1, .next = d->gates, .address = x_strndup(address)};
 	d->gates = g;
 	return g;
 }

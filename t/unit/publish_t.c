@@ -28,18 +28,23 @@ static void
 test_records(void)
 {
 	struct buf out = BUF_INIT(1 << 20);
-	struct publish p = { .hostname = "mx.example.jp", .spf_name = "_spf.example.jp", .ctx = &out,
-		.record = on_record };
-	struct publish_domain d = { .name = "a.example", .txt_name = "_c.a.example",
-		.txt_value = "v=\"1\\2\"" };
+	struct publish p = {.hostname = "mx.example.jp",
+	    .spf_name = "_spf.example.jp",
+	    .ctx = &out,
+	    .record = on_record};
+	struct publish_domain d = {
+	    .name = "a.example", .txt_name = "_c.a.example", .txt_value = "v=\"1\\2\""};
 
-	ok(publish_add_address(&p, VIEW("192.0.2.7")) && publish_add_address(&p, VIEW("2001:db8::25")),
+	ok(publish_add_address(&p, VIEW("192.0.2.7")) &&
+		publish_add_address(&p, VIEW("2001:db8::25")),
 	    "addresses");
-	ok(!publish_add_address(&p, VIEW("192.0.2.0/24")) && !publish_add_address(&p, VIEW("mx.example")) &&
-		!publish_add_address(&p, VIEW("")), "nothing else");
+	ok(!publish_add_address(&p, VIEW("192.0.2.0/24")) &&
+		!publish_add_address(&p, VIEW("mx.example")) && !publish_add_address(&p, VIEW("")),
+	    "nothing else");
 	publish_domain(&p, &d);
 	publish_host(&p);
-	ok(has(&out, "[verification] _c.a.example. IN TXT \"v=\\\"1\\\\2\\\"\"\n"), "G2 quotes are escaped");
+	ok(has(&out, "[verification] _c.a.example. IN TXT \"v=\\\"1\\\\2\\\"\"\n"),
+	    "G2 quotes are escaped");
 	ok(has(&out, "[spf] a.example. IN TXT \"v=spf1 include:_spf.example.jp ~all\"\n"),
 	    "A11 G9 the include form");
 	ok(has(&out, "[spf-narrow] ; if ") &&
@@ -48,13 +53,18 @@ test_records(void)
 	ok(has(&out, "[mx] ; if ") && has(&out, "; a.example. IN MX 10 mx.example.jp.\n"),
 	    "G10 MX is conditional");
 	ok(has(&out, "[dmarc] _dmarc.a.example. IN TXT \"v=DMARC1; p=none; "), "G12 DMARC");
-	ok(has(&out, "[spf-included] _spf.example.jp. IN TXT \"v=spf1 ip4:192.0.2.7 ip6:2001:db8::25 -all\"\n"),
+	ok(has(&out, "[spf-included] _spf.example.jp. IN TXT \"v=spf1 ip4:192.0.2.7 "
+		     "ip6:2001:db8::25 -all\"\n"),
 	    "A11 what is included");
 	ok(has(&out, "[ptr] 7.2.0.192.in-addr.arpa. IN PTR mx.example.jp.\n") &&
-		has(&out, "[ptr] 5.2.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa. "
-			  "IN PTR mx.example.jp.\n"), "G12 J14 PTR");
+		has(&out,
+		    "[ptr] "
+		    "5.2.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa. "
+		    "IN PTR mx.example.jp.\n"),
+	    "G12 J14 PTR");
 	ok(has(&out, "[host] mx.example.jp. IN A 192.0.2.7\n") &&
-		has(&out, "[host] mx.example.jp. IN AAAA 2001:db8::25\n"), "the addresses of the name");
+		has(&out, "[host] mx.example.jp. IN AAAA 2001:db8::25\n"),
+	    "the addresses of the name");
 	buf_clear(&out);
 	d.hosted = true;
 	*d.txt_name = '\0';
@@ -87,7 +97,7 @@ test_long_text(void)
 	buf_clear(&out);
 	publish_zone_line("n.example", "TXT", text, "", &out);
 	ok(!has(&out, "("), "255 bytes are one string");
-	struct publish p = { .hostname = "" };
+	struct publish p = {.hostname = ""};
 	for (int i = 0; i < PUBLISH_ADDRESSES_MAX; i++)
 		publish_add_address(&p, VIEW("192.0.2.1"));
 	ok(!publish_add_address(&p, VIEW("192.0.2.1")), "the number of addresses has a limit");

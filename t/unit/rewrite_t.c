@@ -11,25 +11,25 @@ test_parse(void)
 		int mode; /* -1: refused */
 		const char *to;
 	} rows[] = {
-		{ "keep", REWRITE_KEEP, "" },
-		{ "@Example.JP", REWRITE_DOMAIN, "example.jp" },
-		{ "bounce+x@Example.JP", REWRITE_FIXED, "bounce+x@example.jp" },
-		{ "\"a b\"@example.jp", REWRITE_FIXED, "\"a b\"@example.jp" },
-		{ "", -1, NULL },
-		{ "Keep", -1, NULL },
-		{ "@", -1, NULL },
-		{ "a@", -1, NULL },
-		{ "example.jp", -1, NULL },
-		{ "a@b@c", -1, NULL },
-		{ "@[192.0.2.1]", -1, NULL },
-		{ "a@[192.0.2.1]", -1, NULL },
-		{ "<a@example.jp>", -1, NULL },
-		{ "a@example.jp ", -1, NULL },
+	    {"keep", REWRITE_KEEP, ""},
+	    {"@Example.JP", REWRITE_DOMAIN, "example.jp"},
+	    {"bounce+x@Example.JP", REWRITE_FIXED, "bounce+x@example.jp"},
+	    {"\"a b\"@example.jp", REWRITE_FIXED, "\"a b\"@example.jp"},
+	    {"", -1, NULL},
+	    {"Keep", -1, NULL},
+	    {"@", -1, NULL},
+	    {"a@", -1, NULL},
+	    {"example.jp", -1, NULL},
+	    {"a@b@c", -1, NULL},
+	    {"@[192.0.2.1]", -1, NULL},
+	    {"a@[192.0.2.1]", -1, NULL},
+	    {"<a@example.jp>", -1, NULL},
+	    {"a@example.jp ", -1, NULL},
 	};
 	struct buf back = BUF_INIT(ADDR_MAX);
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct rewrite r = { .mode = REWRITE_UNSET };
+		struct rewrite r = {.mode = REWRITE_UNSET};
 		bool good = rewrite_parse(view_str(rows[i].text), &r);
 		ok(good == (rows[i].mode >= 0), "C19 C20 C22 \"%s\"", rows[i].text);
 		if (!good)
@@ -39,7 +39,8 @@ test_parse(void)
 		rewrite_print(r.mode, r.to, &back);
 		struct rewrite again;
 		ok(rewrite_parse(buf_view(&back), &again) && again.mode == r.mode &&
-			!strcmp(again.to, r.to), "and is written so that it is read: %s", buf_cstr(&back));
+			!strcmp(again.to, r.to),
+		    "and is written so that it is read: %s", buf_cstr(&back));
 	}
 	buf_free(&back);
 }
@@ -50,11 +51,11 @@ test_apply(void)
 	static const struct {
 		const char *rule, *sender, *want; /* NULL: kept */
 	} rows[] = {
-		{ "keep", "u@a.example", NULL },
-		{ "b@c.example", "u@a.example", "b@c.example" },
-		{ "@c.example", "u@a.example", "u@c.example" },
-		{ "@c.example", "\"x@y\"@a.example", "\"x@y\"@c.example" },
-		{ "@c.example", "postmaster", NULL },
+	    {"keep", "u@a.example", NULL},
+	    {"b@c.example", "u@a.example", "b@c.example"},
+	    {"@c.example", "u@a.example", "u@c.example"},
+	    {"@c.example", "\"x@y\"@a.example", "\"x@y\"@c.example"},
+	    {"@c.example", "postmaster", NULL},
 	};
 	struct buf out = BUF_INIT(4 * ADDR_MAX), longest = BUF_INIT(ADDR_MAX);
 	struct rewrite r;
@@ -64,14 +65,15 @@ test_apply(void)
 		ok(rewrite_parse(view_str(rows[i].rule), &r), "rule %s", rows[i].rule);
 		bool changed = rewrite_apply(r.mode, r.to, view_str(rows[i].sender), &out);
 		ok(changed == (rows[i].want != NULL) &&
-			(!changed || view_is(buf_view(&out), rows[i].want)), "C19 C20 C22 %s by %s: %s",
-		    rows[i].sender, rows[i].rule, buf_cstr(&out));
+			(!changed || view_is(buf_view(&out), rows[i].want)),
+		    "C19 C20 C22 %s by %s: %s", rows[i].sender, rows[i].rule, buf_cstr(&out));
 	}
 	ok(!rewrite_apply(REWRITE_UNSET, "", VIEW("u@a.example"), &out), "nothing set: kept");
 	for (int i = 0; i < 310; i++)
 		buf_putc(&longest, 'l');
 	buf_puts(&longest, "@a.jp");
-	ok(!rewrite_apply(REWRITE_DOMAIN, "longer.example", buf_view(&longest), &out), "too long: kept");
+	ok(!rewrite_apply(REWRITE_DOMAIN, "longer.example", buf_view(&longest), &out),
+	    "too long: kept");
 	buf_free(&out);
 	buf_free(&longest);
 }
