@@ -26,6 +26,7 @@
 #include "lib/durable.h"
 #include "lib/log.h"
 #include "smtpd/command.h"
+#include "smtpd/gate.h"
 #include "t/fuzz/fuzz.h"
 #include "t/unit/tls_fixture.h"
 
@@ -455,7 +456,9 @@ rig_connect(struct rig *d, unsigned listener, struct client *c)
 	REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) == 0);
 	c->fd = fds[0];
 	uint32_t slot = d->d.slot_free ? d->d.slot_free - 1 : d->d.slots_count;
-	session_new(&d->d, &d->listeners[listener], fds[1], (const struct sockaddr *)&from);
+	struct gate *gate = gate_take(&d->d, VIEW("127.0.0.1:25"));
+	session_new(&d->d, &d->listeners[listener], gate, fds[1], (const struct sockaddr *)&from);
+	gate_unref(&d->d, &gate);
 	rig_settle(d);
 	rig_read(c);
 	return d->d.slots[slot].s;
