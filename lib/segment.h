@@ -118,6 +118,13 @@ record_front_at(const struct record *r)
 	return RECORD_HEADER + (uint64_t)r->envelope_len;
 }
 
+/* Of a message as it is sent: its front and `size` bytes of content. */
+static inline uint64_t
+whole_bytes(const struct record *r, uint64_t size)
+{
+	return r->front_len + size;
+}
+
 /* END_MARK bytes. */
 void end_mark_put(struct buf *b, uint64_t gen);
 bool end_mark_is(struct view v, uint64_t gen);

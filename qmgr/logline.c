@@ -38,7 +38,8 @@ logline_active(const struct message *m, uint32_t nrcpt)
 
 	begin(&b, m);
 	put_addr(&b, "from", m->sender);
-	buf_printf(&b, ", size=%llu, nrcpt=%u (queue active)", (unsigned long long)m->size, nrcpt);
+	buf_printf(&b, ", size=%llu, nrcpt=%u (queue active)",
+	    (unsigned long long)whole_bytes(&m->rec, m->size), nrcpt);
 	end(&b);
 }
 
@@ -104,7 +105,7 @@ fill_event(const struct rcpt *r, struct event *ev, const uint64_t *delays)
 	ev->tag = m->tag;
 	ev->sender = &m->sender;
 	ev->rcpt = r->addr;
-	ev->size = m->size;
+	ev->size = whole_bytes(&m->rec, m->size);
 	ev->attempt = r->attempts;
 	ev->delays_us = delays;
 	ev->code = r->code;

@@ -84,7 +84,7 @@ message_enter(struct message *m, bool fresh)
 		return;
 	segment_live(m->seg, 1, m->rec.length);
 	q->counts.messages++;
-	q->counts.bytes += m->size;
+	q->counts.bytes += whole_bytes(&m->rec, m->size);
 }
 
 void
@@ -221,7 +221,7 @@ message_removed(struct message *m)
 		big_remove(q, m->big);
 	}
 	q->counts.messages--;
-	q->counts.bytes -= m->size;
+	q->counts.bytes -= whole_bytes(&m->rec, m->size);
 	segment_live(m->seg, -1, m->rec.length);
 	leave_memory(m);
 }

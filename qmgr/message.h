@@ -50,7 +50,7 @@ struct message {
 	struct segment *seg;
 	uint64_t offset;       /* of the record in it */
 	struct record rec;     /* its header */
-	uint64_t big, size;
+	uint64_t big, size; /* size: of the content; whole_bytes() is what people are shown */
 	uint64_t arrival_us, received_us; /* wall clock */
 	uint64_t base_us;      /* arrival in queue time: what age is counted from */
 	uint64_t active_us;    /* wall clock: came into memory */

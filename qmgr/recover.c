@@ -154,7 +154,7 @@ drop_message(struct qmgr *q, struct segment *s, const struct record *r, uint64_t
 	store_del_message(q, r->qid);
 	segment_live(s, -1, r->length);
 	q->counts.messages--;
-	q->counts.bytes -= size;
+	q->counts.bytes -= whole_bytes(r, size);
 }
 
 static bool
@@ -361,7 +361,7 @@ walk_message(struct walk *w, const struct message_row *row, struct err *e)
 	}
 	segment_live(s, 1, row->rec.length);
 	w->q->counts.messages++;
-	w->q->counts.bytes += row->size;
+	w->q->counts.bytes += whole_bytes(&row->rec, row->size);
 	if (row->big)
 		big_named(w->q, row->big);
 	return 0;

@@ -39,8 +39,9 @@ static const struct edge {
 	[ST_MAIL] = { TO(RCPT) | TO(RCPTS) | TO(READY) | TO(CLOSE), COMMAND, false },
 	[ST_RCPT] = { TO(RCPT) | TO(RCPTS) | TO(DATA) | TO(READY) | TO(CLOSE), COMMAND, false },
 	[ST_RCPTS] = { TO(MAIL) | TO(RCPT) | TO(CLOSE), PEER, true },
-	[ST_DATA] = { TO(FILE) | TO(STORE) | TO(READY) | TO(CLOSE), DATA, false },
-	[ST_FILE] = { TO(DATA) | TO(STORE) | TO(READY) | TO(CLOSE), PEER, true },
+	[ST_DATA] = { TO(FILE) | TO(FINISH) | TO(STORE) | TO(READY) | TO(CLOSE), DATA, false },
+	[ST_FILE] = { TO(DATA) | TO(FINISH) | TO(STORE) | TO(READY) | TO(CLOSE), PEER, true },
+	[ST_FINISH] = { TO(FINISH) | TO(STORE) | TO(READY) | TO(CLOSE), PEER, true },
 	[ST_STORE] = { TO(READY) | TO(CLOSE), NONE, true },
 	[ST_CLOSE] = { 0, CLOSE, true },
 };
@@ -496,6 +497,9 @@ on_deadline(struct loop_timer *t)
 		break;
 	case ST_DATA:
 		data_deadline(s);
+		break;
+	case ST_FINISH:
+		finish_deadline(s);
 		break;
 	case ST_HANDSHAKE:
 		trace_lost(s, "timeout");

@@ -27,6 +27,7 @@ enum session_state {
 	ST_RCPTS,     /* authd judges recipients */
 	ST_DATA,      /* content is taken */
 	ST_FILE,      /* content waits for its file */
+	ST_FINISH,    /* a step at the end of the message waits for another process */
 	ST_STORE,     /* the spool makes it durable */
 	ST_CLOSE,     /* the last reply is on its way */
 	STATES

@@ -172,7 +172,7 @@ event_received(const struct session *s, uint64_t qid)
 	const struct envelope *env = &s->txn.env;
 	struct buf id = BUF_INIT(128);
 	struct event ev = { .type = EVENT_received, .qid = qid, .sender = &env->sender,
-		.message_id = env->message_id, .size = env->size, .nrcpt = env->nrcpt };
+		.message_id = env->message_id, .size = s->txn.msg.front.n + env->size, .nrcpt = env->nrcpt };
 
 	set_client(s, &ev, &id);
 	ev.tenant = env->tenant;

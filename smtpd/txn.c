@@ -21,7 +21,7 @@ txn_clear(struct txn *t)
 	if (t->grant.reserved_s)
 		peers_end_txn(CONTAINER(t, struct session, txn));
 	buf_free(&t->late);
-	header_scan_free(&t->scan);
+	header_list_free(&t->header);
 	buf_free(&t->content);
 	buf_free(&t->front);
 	arena_free(&t->arena);

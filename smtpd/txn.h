@@ -6,6 +6,7 @@
 #include "lib/header.h"
 #include "lib/spool.h"
 #include "smtpd/policy.h"
+#include "smtpd/stage.h"
 
 /* What authd said of the sender, beside yes. */
 struct grant {
@@ -38,10 +39,12 @@ struct txn {
 	uint64_t declared; /* SIZE=, 0: not given */
 	uint64_t data_ms;  /* loop time of DATA */
 	struct header_scan scan;
-	struct buf content;
-	struct buf front; /* our header fields */
-	unsigned from_fields;
-	bool from_valid;
+	struct header_list header;
+	struct body_observer *observers;
+	struct buf content; /* the body, or what of it waits for the file */
+	struct buf front;   /* our trace fields and the header, as they are stored */
+	uint32_t hops;	    /* of the message as it came */
+	uint8_t step;	    /* the next one at the end of the message (finish.c) */
 	bool ended; /* the final dot was seen */
 	bool discard; /* the answer will be `refused`: content is thrown away */
 	struct verdict refused;
@@ -49,7 +52,7 @@ struct txn {
 	struct spool *big_spool; /* NULL: none was asked for */
 	struct spool_big big;
 	bool big_open;
-	uint32_t crc; /* of front and the content written so far */
+	uint32_t crc; /* of the content written so far; at last of front and content */
 	struct spool_msg msg;
 };
 

@@ -600,8 +600,8 @@ test_deliver(void)
 	is_view(d.sender, "a@from.test", "sender");
 	ok(view_is(d.tenant, "acme") && view_is(d.user, "app1") && d.attempt == 1 &&
 		view_is(d.lane, "to.test"), "tenant, key, attempt, lane");
-	ok(log_id(m->qid, "from=<a@from.test>, size=40, nrcpt=2 (queue active)"), "log: queue active");
-	ok(counted("messages=1 recipients=2 bytes=40 active=2 deferred=0 held=0"), "queue count");
+	ok(log_id(m->qid, "from=<a@from.test>, size=63, nrcpt=2 (queue active)"), "log: queue active");
+	ok(counted("messages=1 recipients=2 bytes=63 active=2 deferred=0 held=0"), "queue count");
 	sent(&d);
 	ok(log_id(m->qid, "removed"), "log: removed");
 	ok(counted("messages=0 recipients=0 bytes=0 active=0 deferred=0 held=0"), "the queue is empty");
@@ -637,7 +637,7 @@ test_defer(void)
 	kill_qmgr(true);
 	ok(start(SLOW), "restart with a queue");
 	peers();
-	ok(counted("messages=1 recipients=2 bytes=40"), "kill -9: it is still there");
+	ok(counted("messages=1 recipients=2 bytes=63"), "kill -9: it is still there");
 	ok(take_job(&d) && d.attempt == 2 && count_rcpts(&d) == 2, "C7: tried again when due");
 	ok(content_good(&d), "from the same segment");
 	deferred(&d);
@@ -863,7 +863,7 @@ test_compaction(void)
 	kill_qmgr(true);
 	ok(start(SLOW), "kill -9 after compaction");
 	peers();
-	ok(counted("messages=1 recipients=1 bytes=300000 active=0 deferred=1") &&
+	ok(counted("messages=1 recipients=1 bytes=300023 active=0 deferred=1") &&
 		QUIET(&w.smtp, conn_open, &o), "copies do not bring finished mail to life");
 	CTL("queue flush", { "all", "" });
 	ok(take_job(&d) && content_good(&d), "the other one is there");
@@ -1079,7 +1079,7 @@ test_damaged_content(void)
 	take_job(&other);
 	finish(&d, RCPT_DAMAGED, 0, ESC(0, 0, 0), "");
 	finish(&other, RCPT_AGAIN, 0, ESC(0, 0, 0), "");
-	ok(counted("messages=1 recipients=2 bytes=40 active=0 deferred=0 held=2"),
+	ok(counted("messages=1 recipients=2 bytes=63 active=0 deferred=0 held=2"),
 	    "atk-I11: damaged content: the message is held");
 	is_int(count_files("quarantine"), 1, "atk-I11: a copy is kept");
 	ok(logged("content is damaged in the spool"), "atk-I11: and it is reported");
@@ -1099,7 +1099,7 @@ test_overflow(void)
 		mails[i] = (struct mail){ .sender = "a@from.test", .rcpts = { "b@to.test" } };
 		store(&mails[i]);
 	}
-	ok(counted("messages=150 recipients=150 bytes=6000 active=100 deferred=50"),
+	ok(counted("messages=150 recipients=150 bytes=9450 active=100 deferred=50"),
 	    "atk-J14: what is over the limit waits on disk");
 	int got = 0, attempts = 0;
 	while (got < COUNT && take_job(&d)) {

@@ -28,6 +28,9 @@ LISTENERS = {
     "far": "tls none; auth networks 192.0.2.0/24 tenant acme",
 }
 HOST = "mta.test"
+# The fields that smtpd puts on top.
+OURS = re.compile(rb"(Received: from [^\r]*\r\n(\t[^\r]*\r\n)*|X-Relay-Hops: \d+\r\n)"
+                  rb"(Date: \w[^\r]*\r\n)?(Message-ID: <[0-9a-f.]+@mta\.test>\r\n)?")
 GOOD = base64.b64encode(b"\0app\0good").decode()
 
 
@@ -117,7 +120,8 @@ class Smtpd:
         return self.until(re.escape("did " + text))
 
     def stored(self, seconds=20):
-        """The next message: its line as a dict, content and front as bytes."""
+        """The next message: its line as a dict; front: what was added, content: what the client sent of it; header and
+        body as they are stored."""
         text = self.until("^stored ", seconds)
         m = re.match(r"stored (\d+) (\w+) (.*) to=(.*)$", text)
         if not m:
@@ -126,7 +130,9 @@ class Smtpd:
         with open(os.path.join(self.dir, f"msg.{m[1]}"), "rb") as f:
             data = f.read()
         n = int(d["front"])
-        d.update(qid=m[2], to=m[4].split(","), front=data[:n].decode(), content=data[n:])
+        ours = OURS.match(data).end()
+        d.update(qid=m[2], to=m[4].split(","), front=data[:ours].decode(), content=data[ours:], header=data[:n],
+                 body=data[n:])
         return d
 
     def log(self):

@@ -38,6 +38,11 @@ test_crc(void)
 
 	is_int(crc32c(0, "123456789", 9), 0xe3069283u, "crc32c: the check value");
 	is_int(crc32c_portable(0, "123456789", 9), 0xe3069283u, "crc32c: the same by table");
+	unsigned combined = 0;
+	for (size_t n = 0; n <= 9; n++)
+		combined += crc32c_combine(crc32c(0, "123456789", n), crc32c(0, &"123456789"[n], 9 - n), 9 - n) ==
+		    0xe3069283u;
+	is_int(combined, 10, "crc32c_combine: wherever the bytes are cut");
 	is_int(crc32c(crc32c(0, "1234", 4), "56789", 5), 0xe3069283u, "crc32c: in two parts");
 	for (size_t i = 0; i < sizeof(bytes); i++)
 		bytes[i] = (char)(i * 7 + 3);
