@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "authd/live.h"
 #include "authd/store.h"
 #include "lib/db.h"
 #include "lib/log.h"
@@ -26,6 +27,7 @@ struct authd_store {
 	struct db_txn *txn;
 	bool changed; /* since the last checkpoint */
 	struct txt_client *txt;
+	const struct live *live;
 };
 
 /* The key of an index: tenant, NUL, name. So one tenant's records are neighbours, in order. */
@@ -68,7 +70,17 @@ static const struct {
 	[STORE_key] = { "keys", "keys-by-tenant", key_index, &record_type_key },
 	[STORE_domain] = { "domains", "domains-by-tenant", domain_index, &record_type_domain },
 	[STORE_counter] = { "counters", NULL, NULL, &record_type_counter },
+	[STORE_audit] = { "audit", NULL, NULL, &record_type_audit },
 };
+
+const char *
+store_table_word(enum store_table t)
+{
+	static const char *const words[STORE_TABLES] = { "tenant", "key", "domain", "counter",
+		"audit" };
+
+	return words[t];
+}
 
 static void
 close_all(struct authd_store *s)
@@ -210,6 +222,18 @@ store_txt_client(const struct authd_store *s)
 	return s->txt;
 }
 
+void
+store_set_live(struct authd_store *s, const struct live *live)
+{
+	s->live = live;
+}
+
+const struct live *
+store_live(const struct authd_store *s)
+{
+	return s->live;
+}
+
 int
 store_begin(struct authd_store *s, struct err *e)
 {
@@ -221,7 +245,10 @@ int
 store_commit(struct authd_store *s, struct err *e)
 {
 	s->changed = true;
-	return db_commit(&s->txn, e) < 0 ? -1 : db_env_sync(s->env, e);
+	int rc = db_commit(&s->txn, e) < 0 ? -1 : db_env_sync(s->env, e);
+	if (s->live && s->live->changed)
+		s->live->changed(s->live->ctx);
+	return rc;
 }
 
 void

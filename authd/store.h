@@ -14,6 +14,7 @@
 
 struct authd_store;
 struct txt_client;
+struct live;
 
 /* dir: see db_env_open(). NULL on failure. */
 struct authd_store *store_open(const char *dir, struct err *e);
@@ -34,12 +35,19 @@ int store_checkpoint(struct authd_store *s, struct err *e);
 void store_set_txt_client(struct authd_store *s, struct txt_client *c);
 struct txt_client *store_txt_client(const struct authd_store *s);
 
+/* What is known at run time beside the records (authd/live.h); NULL (offline): nothing. Borrowed. */
+void store_set_live(struct authd_store *s, const struct live *live);
+const struct live *store_live(const struct authd_store *s);
+
 int store_begin(struct authd_store *s, struct err *e);
 /* After a failure the change may be in force or not, now and after a restart. */
 int store_commit(struct authd_store *s, struct err *e);
 void store_abort(struct authd_store *s); /* also when nothing was begun */
 
-enum store_table { STORE_tenant, STORE_key, STORE_domain, STORE_counter, STORE_TABLES };
+enum store_table { STORE_tenant, STORE_key, STORE_domain, STORE_counter, STORE_audit, STORE_TABLES };
+
+/* "tenant", "key", "domain": for people. */
+const char *store_table_word(enum store_table t);
 
 /* 1 found, 0 not, -1 error. The typed forms below are what callers use. */
 int store_get(struct authd_store *s, enum store_table t, struct view name, void *record,

@@ -191,7 +191,7 @@ take_option(struct args *a, const struct arg_spec *specs, size_t n, struct curso
 			    c->e, "--%s needs a value: --%s=%s", s->name, s->name, s->value);
 		value = view_str(c->argv[c->at]);
 	}
-	if (s->kind == ARG_VALUE && value.n == 0)
+	if (s->kind == ARG_VALUE && value.n == 0 && !s->may_be_empty)
 		return wrong(c->e, "--%s: an empty value", s->name);
 	if (strcmp(s->name, "id") != 0 && args_nth(a, s->name, 0, &before))
 		return wrong(c->e, "--%s is given twice", s->name);
