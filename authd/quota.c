@@ -161,7 +161,8 @@ put_ring(const struct quota_ring *r, enum quota_window w, struct buf *out)
 	uint8_t count = 0;
 
 	for (uint32_t i = 0; i < slots; i++)
-		count += r->slot[i] != 0;
+		if (r->slot[i])
+			count++;
 	buf_put_u64(out, r->newest);
 	buf_put_u8(out, count);
 	for (uint32_t age = 0; age < slots; age++) {

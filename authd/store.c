@@ -199,6 +199,18 @@ store_dead(const struct authd_store *s)
 	return db_env_dead(s->env);
 }
 
+struct db_env *
+store_env(const struct authd_store *s)
+{
+	return s->env;
+}
+
+void
+store_mark_changed(struct authd_store *s)
+{
+	s->changed = true;
+}
+
 int
 store_checkpoint(struct authd_store *s, struct err *e)
 {

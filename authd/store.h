@@ -14,6 +14,7 @@
 
 struct authd_store;
 struct txt_client;
+struct db_env;
 struct live;
 
 /* dir: see db_env_open(). NULL on failure. */
@@ -28,6 +29,10 @@ void store_close(struct authd_store **s);
 
 /* Only a new process can go on with it (db_env_dead()). */
 bool store_dead(const struct authd_store *s);
+/* The environment, for tables of others in it; they are closed before the store is. */
+struct db_env *store_env(const struct authd_store *s);
+/* The others committed something. */
+void store_mark_changed(struct authd_store *s);
 /* Nothing to do when nothing changed. */
 int store_checkpoint(struct authd_store *s, struct err *e);
 
