@@ -14,6 +14,7 @@
 #ifndef EKIDEN_QMGR_QMGR_H
 #define EKIDEN_QMGR_QMGR_H
 
+#include "lib/aio.h"
 #include "lib/daemon.h"
 #include "lib/db.h"
 #include "lib/segment.h"
@@ -62,6 +63,8 @@ struct pool {
 	uint64_t last_gen;     /* generations and big files share one sequence */
 	bool no_space;
 	struct loop_timer step;	 /* of pre-writing, or of the next try to find space */
+	struct aio *aio;	 /* NULL: not here */
+	struct aio_op slice;	 /* of zeros, under way */
 	struct loop_timer locks; /* waits for writers to let go */
 	uint64_t big_sweep_below; /* files left by a former life have lower numbers; 0: swept */
 	struct table bigs;	  /* handed out, not yet named by a record */
