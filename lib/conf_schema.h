@@ -22,7 +22,9 @@
 	X(exponential, "exponential") X(linear, "linear") X(steps, "steps")
 #define CONF_CHOICE_level(X)                                                                       \
 	X(debug, "debug") X(info, "info") X(warning, "warning") X(error, "error")
-#define CONF_CHOICES(C) C(tls) C(policy) C(received) C(method) C(level)
+#define CONF_CHOICE_header_from(X) X(any, "any") X(tenant, "tenant")
+#define CONF_CHOICE_duplicates(X) X(refuse, "refuse") X(log, "log") X(accept, "accept")
+#define CONF_CHOICES(C) C(tls) C(policy) C(received) C(method) C(level) C(header_from) C(duplicates)
 
 #define CONF_main(D)                                                                               \
 	D(text, hostname, "hostname", "", 0, 253,                                                  \
@@ -52,7 +54,26 @@
 	D(text, transport, "transport", "", 0, 1024,                                               \
 	    "Routes by recipient domain: btree:FILE (made by `mtactl map build`) or text:FILE.")   \
 	D(list, local_domains, "local-domains", "", 0, 4096,                                       \
-	    "Names that this host also goes by: an MX record that points to them is a loop.")
+	    "Names that this host also goes by: an MX record that points to them is a loop.")       \
+	D(choice_header_from, header_from, "header-from", "any", 0, 0,                             \
+	    "Domains in the header field From: any, or only those of the tenant. A tenant may have " \
+	    "a setting of its own.")                                                               \
+	D(choice_duplicates, duplicate_fields, "duplicate-fields", "log", 0, 0,                    \
+	    "A header field twice that may be there once (RFC 5322, 3.6). More than one From is "  \
+	    "always refused.")                                                                     \
+	D(text, tag_header, "tag-header", "", 0, 64,                                               \
+	    "Name of a header field that is taken out of submitted mail and kept as its tag.")     \
+	D(text, batch_header, "batch-header", "", 0, 64, "The same for the id of a batch.")        \
+	D(text, label_header, "label-header", "", 0, 64, "The same for a label.")                  \
+	D(relay, bcc_forward, "bcc-forward", "", 0, 300,                                           \
+	    "A copy of every accepted message goes to this host, as with relayhost; what becomes " \
+	    "of it does not concern the original. Not together with relayhost.")                   \
+	D(text, simulator_domain, "simulator-domain", "", 0, 253,                                  \
+	    "Mail for success@, hard@, soft@, complaint@ and suppressed@ of this domain ends as "  \
+	    "these say, without leaving this host.")                                               \
+	D(list, legacy_local_part_domains, "legacy-local-part-domains", "", 0, 256,                \
+	    "Domains with addresses whose dots are misplaced (a..b@, .a@, a.@): taken, and sent "  \
+	    "with the local part in quotes.")
 
 #define CONF_listen(D)                                                                             \
 	D(hostports, address, "address", "", 1, 64, "Addresses and ports to listen on.")           \
@@ -184,10 +205,19 @@
 	D(path, events, "events", "", 0, 1024, "Append events here, one JSON object a line.")      \
 	D(choice_level, level, "level", "info", 0, 0, "Least severe level written.")
 
+#define CONF_envelope_sender(D)                                                                    \
+	D(text, bounce_domain, "bounce-domain", "", 0, 253,                                        \
+	    "Domain of the return addresses that this service makes: its MX is this host.")        \
+	D(text, rewrite, "rewrite", "keep", 1, 320,                                                \
+	    "keep, or account@domain instead of each sender, or @domain instead of its domain. "   \
+	    "What is set for a domain wins.")                                                      \
+	D(duration, token_lifetime, "token-lifetime", "14d", 86400, 31536000,                      \
+	    "How long a return address is good, in whole days.")
+
 /* B(kind, block): one (a single block, optional) or many (named, repeatable). */
 #define CONF_BLOCKS(B)                                                                             \
-	B(many, listen) B(many, certificate) B(one, limits) B(one, reputation) B(one, retry) B(one, delivery)         \
-	B(one, resolver) B(one, spool) B(one, log)
+	B(many, listen) B(many, certificate) B(one, limits) B(one, retry) B(one, delivery)         \
+	B(one, resolver) B(one, spool) B(one, log) B(one, envelope_sender) B(one, reputation)
 
 /* What a block is for: sample file and manual page. */
 #define CONF_DOC_main "The host, its folders and where mail goes."
@@ -204,5 +234,9 @@
 #define CONF_DOC_resolver "DNS."
 #define CONF_DOC_spool "The segments of the queue."
 #define CONF_DOC_log "Log lines and events."
+#define CONF_DOC_envelope_sender "What becomes of the envelope sender, and where bounces come back to."
+
+/* Blocks whose names are no C identifiers. */
+#define CONF_SPELLED_envelope_sender ~, "envelope-sender"
 
 #endif
