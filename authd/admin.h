@@ -16,6 +16,7 @@ CTL_AUTHD(CTL_PROTOTYPE)
 
 /* What the files of authd/admin*.c share. */
 
+enum { DOMAIN_TOKEN_CHARS = 32 };
 enum { ADMIN_DONE = 0, ADMIN_FAILED = 1, ADMIN_USAGE = 2, ADMIN_ROWS_PER_STEP = 100 };
 
 static inline struct authd_store *

@@ -12,7 +12,7 @@
 #define CHALLENGE_LABEL "_ekiden-challenge."
 #define CHALLENGE_VALUE "ekiden-verify="
 
-enum { TOKEN_CHARS = 32, DNS_NAME_MAX = 253 };
+enum { DNS_NAME_MAX = 253 };
 
 /* A look-up under way: the call's cursor. */
 struct verification {
@@ -103,7 +103,7 @@ add(struct ctl_call *call, struct view tenant, struct buf *name)
 		return ctl_end(call, ADMIN_FAILED,
 		    "no room for the TXT record before a name this long");
 	}
-	if (rc < 0 || secret_text(d.token, TOKEN_CHARS, &e) < 0 || store_begin(s, &e) < 0 ||
+	if (rc < 0 || secret_text(d.token, DOMAIN_TOKEN_CHARS, &e) < 0 || store_begin(s, &e) < 0 ||
 	    store_put_domain(s, buf_view(name), &d, &e) < 0)
 		return admin_fail(call, &e);
 	if (admin_commit(call, d.tenant, "domain %s added to tenant %s, %s", buf_cstr(name), d.tenant,

@@ -41,14 +41,12 @@ void
 admin_settings(struct ctl_call *call, enum store_table t, const void *record)
 {
 	struct buf text = BUF_INIT(CHANGES_MAX);
-	char name[64];
-	size_t count, i;
+	char name[SETTING_NAME_MAX];
+	size_t count;
 	const struct setting *s = settings_of(t, &count);
 
 	for (; count--; s++) {
-		for (i = 0; s->name[i] && i < sizeof(name) - 1; i++)
-			name[i] = s->name[i] == '-' ? '_' : s->name[i];
-		name[i] = '\0';
+		setting_member(s, name);
 		buf_clear(&text);
 		setting_text(s, record, &text);
 		ctl_text(call, name, buf_view(&text));

@@ -147,10 +147,20 @@ enum header_from { HEADER_FROM_DEFAULT = 0, HEADER_FROM_ANY = 1, HEADER_FROM_TEN
 	};
 RECORDS(RECORD_STRUCT)
 
+enum record_kind { RECORD_flag, RECORD_u32, RECORD_u64, RECORD_text, RECORD_bytes };
+
+struct record_field {
+	uint16_t tag;
+	enum record_kind kind;
+	const char *name;
+	size_t offset, size;
+};
+
 struct record_type;
 #define RECORD_TYPE(record) extern const struct record_type record_type_##record;
 RECORDS(RECORD_TYPE)
 
+const struct record_field *record_fields(const struct record_type *type, size_t *count);
 /* Appends the value; a text longer than its field cannot occur. */
 void record_put(const struct record_type *type, const void *record, struct buf *out);
 /* Fills the whole struct; false: damaged. */

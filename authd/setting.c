@@ -194,11 +194,14 @@ pattern_set(const struct setting *s, struct view v, void *at)
 bool
 text_line_ok(struct view v, size_t max)
 {
-	if (v.n > max)
+	if (v.n > max || !utf8_valid(v))
 		return false;
-	for (size_t i = 0; i < v.n; i++)
-		if ((unsigned char)v.p[i] < 0x20 || v.p[i] == 0x7f)
+	for (size_t i = 0; i < v.n; i++) {
+		unsigned char c = (unsigned char)v.p[i];
+		bool c1 = c == 0xc2 && (unsigned char)v.p[i + 1] < 0xa0; /* U+0080 to U+009F */
+		if (c < 0x20 || c == 0x7f || c1)
 			return false;
+	}
 	return true;
 }
 
@@ -359,7 +362,9 @@ static const struct setting key_settings[] = {
 };
 
 static const struct setting domain_settings[] = {
-	SETTING(domain, "rewrite", rewriting, rewrite, NULL),
+	{ "rewrite", &rewriting, offsetof(struct record_domain, rewrite),
+	    offsetof(struct record_domain, changed_us) - offsetof(struct record_domain, rewrite),
+	    NULL },
 	SETTING(domain, "hosted", flag, hosted, NULL),
 	SETTING(domain, "bounce", flag, bounce, NULL),
 };
@@ -391,4 +396,26 @@ void
 setting_text(const struct setting *s, const void *record, struct buf *out)
 {
 	s->kind->text(s, (const char *)record + s->offset, out);
+}
+
+void
+setting_member(const struct setting *s, char out[static SETTING_NAME_MAX])
+{
+	size_t i = 0;
+
+	for (; s->name[i] && i < SETTING_NAME_MAX - 1; i++)
+		out[i] = s->name[i] == '-' ? '_' : s->name[i];
+	out[i] = '\0';
+}
+
+const struct setting *
+setting_covering(enum store_table t, size_t offset)
+{
+	size_t count;
+	const struct setting *s = settings_of(t, &count);
+
+	for (; count--; s++)
+		if (offset >= s->offset && offset < s->offset + s->size)
+			return s;
+	return NULL;
 }

@@ -7,7 +7,6 @@
 #define EKIDEN_AUTHD_SETTING_H
 
 #include "authd/store.h"
-#include "lib/json.h"
 
 struct setting;
 
@@ -28,7 +27,7 @@ struct setting_choice {
 struct setting {
 	const char *name; /* of the option: "quota-hour" */
 	const struct setting_kind *kind;
-	size_t offset, size; /* in the record */
+	size_t offset, size; /* in the record: a field, or neighbours */
 	const struct setting_choice *choice; /* NULL for kinds without */
 };
 
@@ -39,10 +38,16 @@ const struct setting *settings_of(enum store_table t, size_t *count);
 const char *setting_put(const struct setting *s, struct view v, void *record);
 void setting_text(const struct setting *s, const void *record, struct buf *out);
 
+enum { SETTING_NAME_MAX = 64 };
+/* Its name among the fields of a row or an object: "quota_hour". */
+void setting_member(const struct setting *s, char out[static SETTING_NAME_MAX]);
+/* The setting that the field at this place in the record belongs to, or NULL. */
+const struct setting *setting_covering(enum store_table t, size_t offset);
+
 /* "2026-12-31T00:00:00Z", or without the time of day; microseconds. false: neither. */
 bool time_parse(struct view v, uint64_t *wall_us);
 void time_text(uint64_t wall_us, struct buf *out);
-/* UTF-8 on one line for a terminal. */
+/* UTF-8 without control characters. */
 bool text_line_ok(struct view v, size_t max);
 
 #endif

@@ -7,7 +7,8 @@
  * X(ROLE, handler, "command", "arguments", "documentation").
  * Arguments: NAME a required word, [NAME] an optional one, NAME... one or more ("-" reads them from
  * standard input, one a line), --option=VALUE, --flag. All reach the handler by name, in lower case
- * (option names without the dashes). A value in brackets may be empty. CTL_FILTERS are the queue filters.
+ * (option names without the dashes). A value in brackets may be empty. @FILE a file
+ * ("-": standard input), whose lines reach the handler as its values. CTL_FILTERS are the queue filters.
  */
 #ifndef EKIDEN_CTL_SCHEMA_H
 #define EKIDEN_CTL_SCHEMA_H
@@ -73,6 +74,11 @@
 	X(AUTHD, quota_show, "quota show", "[NAME]",                                               \
 	    "Show quotas of a tenant or key, or those in use of all tenants: limit (0: none), use, " \
 	    "and when the next one is taken again.")                                               \
+	X(AUTHD, export, "export", "",                                                             \
+	    "Write all tenants, keys (hashes, never secrets) and domains as JSON lines.")          \
+	X(AUTHD, import, "import", "@FILE --dry-run",                                              \
+	    "Read JSON lines as export writes them: what is there takes the fields that a line has, " \
+	    "what is not is made. All lines are checked before the first change.")                 \
 	X(AUTHD, audit, "audit", "--tenant=TENANT --since=TIME|DURATION",                          \
 	    "Show who changed what, from the oldest on. since: UTC, such as 2026-12-31, or a "     \
 	    "duration before now.")

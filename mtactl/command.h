@@ -57,6 +57,7 @@ struct arg_spec {
 	char value[ARG_NAME_MAX]; /* as usage texts show it */
 	bool optional, repeat;
 	bool may_be_empty; /* the value */
+	bool file;	   /* its lines are the values */
 };
 
 /* The arguments of a command, expanded; the number of them. */

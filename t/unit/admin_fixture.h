@@ -58,28 +58,20 @@ take_row(struct fixture *f, struct view body)
 	}
 }
 
-/* Runs "command" with name, value pairs up to NULL; returns the exit status. */
-static inline int
-run(struct fixture *f, const char *command, ...)
+/* Runs "command" with these arguments. */
+static inline void
+run_args(struct fixture *f, const char *command, struct view args, struct buf *frames)
 {
-	struct buf args = BUF_INIT(65536), frames = BUF_INIT(64 << 20);
 	struct ipc_ctl_end end;
 	uint16_t type;
-	va_list ap;
 
-	va_start(ap, command);
-	for (const char *name; (name = va_arg(ap, const char *)) != NULL;)
-		IPC_RECORD(&args, ctl_arg, .name = view_str(name),
-		    .value = view_str(va_arg(ap, const char *)));
-	va_end(ap);
 	buf_clear(&f->rows);
 	buf_clear(&f->text);
 	f->count = 0;
 	f->status = -1;
-	if (ctl_run_local(authd_commands, f->store, view_str(command), buf_view(&args), &frames) <
-	    0)
+	if (ctl_run_local(authd_commands, f->store, view_str(command), args, frames) < 0)
 		abort();
-	for (struct view v = buf_view(&frames); v.n;) {
+	for (struct view v = buf_view(frames); v.n;) {
 		struct view body = next_frame(&v, &type);
 		if (type == IPC_TYPE_ctl_row) {
 			take_row(f, body);
@@ -88,6 +80,21 @@ run(struct fixture *f, const char *command, ...)
 			buf_putv(&f->text, end.text);
 		}
 	}
+}
+
+/* Runs "command" with name, value pairs up to NULL; returns the exit status. */
+static inline int
+run(struct fixture *f, const char *command, ...)
+{
+	struct buf args = BUF_INIT(65536), frames = BUF_INIT(64 << 20);
+	va_list ap;
+
+	va_start(ap, command);
+	for (const char *name; (name = va_arg(ap, const char *)) != NULL;)
+		IPC_RECORD(&args, ctl_arg, .name = view_str(name),
+		    .value = view_str(va_arg(ap, const char *)));
+	va_end(ap);
+	run_args(f, command, buf_view(&args), &frames);
 	buf_free(&args);
 	buf_free(&frames);
 	return f->status;
