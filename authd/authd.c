@@ -95,15 +95,38 @@ on_checkpoint(struct loop_timer *t)
 	loop_timer_set(d->daemon->loop, &d->checkpoint, CHECKPOINT_MS);
 }
 
+/* Made once, and kept: else a restart would tell users who exist from those who do not. */
 static int
-brute_seed(struct authd *d, struct err *e)
+kept_seed(struct authd_store *s, uint64_t *seed, struct err *e)
 {
-	uint64_t seed;
+	struct record_counter c;
+	int rc = store_get_counter(s, VIEW("salts"), &c, e);
 
-	if (getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
+	if (rc == 1) {
+		*seed = c.value;
+		return 0;
+	}
+	c = (struct record_counter){ .value = *seed };
+	if (rc < 0 || store_begin(s, e) < 0)
+		return -1;
+	if (store_put_counter(s, VIEW("salts"), &c, e) == 0)
+		return store_commit(s, e);
+	store_abort(s);
+	return -1;
+}
+
+static int
+make_seeds(struct authd *d, struct err *e)
+{
+	uint64_t seed[2];
+
+	if (getrandom(seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
 		return err_errno(e, "getrandom");
-	brute_init(&d->brute, seed);
-	return 0;
+	brute_init(&d->brute, seed[0]);
+	if (kept_seed(d->store, &seed[1], e) < 0)
+		return -1;
+	return hasher_seed(&d->hasher, seed[1]) ? 0 :
+	    err_set(e, ERR_TEMP, ESC(4, 3, 0), "libcrypto failed");
 }
 
 static int
@@ -127,7 +150,7 @@ authd_init(struct daemon *daemon, struct err *e)
 	d->store = store_open(".", e);
 	if (d->store == NULL)
 		return -1;
-	if (usages_open(&d->usages, daemon->loop, d->store, e) < 0 || brute_seed(d, e) < 0)
+	if (usages_open(&d->usages, daemon->loop, d->store, e) < 0 || make_seeds(d, e) < 0)
 		return -1;
 	settings_load(&d->set, daemon->conf);
 	store_set_txt_client(d->store, &d->txt);

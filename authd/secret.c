@@ -43,6 +43,12 @@ hasher_open(struct hasher *h, struct err *e)
 	return 0;
 }
 
+bool
+hasher_seed(struct hasher *h, uint64_t seed)
+{
+	return EVP_Digest(&seed, sizeof(seed), h->nobody.scram_server_key, NULL, h->sha256, NULL);
+}
+
 void
 hasher_close(struct hasher *h)
 {

@@ -130,7 +130,10 @@ mail(struct fixture *f, const char *tenant, const char *user, const char *sender
 {
 	struct policy_reply r;
 
-	check_mail(f->store, view_str(tenant), view_str(user), view_str(sender), &r);
+	struct check_records found;
+	check_mail(f->store, &(struct check_sender){ .tenant = view_str(tenant),
+	    .user = view_str(user), .sender = view_str(sender), .now_us = clock_wall_us() }, &found,
+	    &r);
 	return r.code;
 }
 

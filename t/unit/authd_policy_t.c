@@ -21,6 +21,11 @@ reply_line(const struct policy_reply *r, struct buf *out)
 	return buf_cstr(out);
 }
 
+#define A_KEY .key_known = true
+#define A_TENANT .tenant_known = true, .tenant_enabled = true
+#define ALL_GOOD A_KEY, A_TENANT, .secret_ok = true
+#define REFUSED "535 5.7.8 Error: authentication failed"
+
 static void
 test_auth_rows(void)
 {
@@ -28,19 +33,19 @@ test_auth_rows(void)
 		struct policy_auth f;
 		const char *line, *why;
 	} rows[] = {
-	    {{false, true, false, true, true, true}, "235 2.7.0 Authentication successful", ""},
-	    {{false, false, false, false, false, false}, "535 5.7.8 Error: authentication failed",
-		"unknown user"},
-	    {{false, true, false, true, true, false}, "535 5.7.8 Error: authentication failed",
-		"wrong secret"},
-	    {{false, true, true, true, true, true}, "535 5.7.8 Error: authentication failed",
-		"key is revoked"},
-	    {{false, true, false, true, false, true}, "535 5.7.8 Error: authentication failed",
-		"tenant is disabled"},
-	    {{false, true, false, false, false, true}, "535 5.7.8 Error: authentication failed",
-		"tenant does not exist"},
-	    {{true, false, false, false, false, false},
-		"454 4.7.0 Temporary authentication failure", "store failed"},
+	    {{ALL_GOOD}, "235 2.7.0 Authentication successful", ""},
+	    {{.key_known = false}, REFUSED, "unknown user"},
+	    {{A_KEY, A_TENANT}, REFUSED, "wrong secret"},
+	    {{ALL_GOOD, .key_revoked = true}, REFUSED, "key is revoked"},
+	    {{A_KEY, .tenant_known = true, .secret_ok = true}, REFUSED, "tenant is disabled"},
+	    {{A_KEY, .secret_ok = true}, REFUSED, "tenant does not exist"},
+	    {{ALL_GOOD, .key_expired = true}, REFUSED, "key has expired"},
+	    {{ALL_GOOD, .key_frozen = true}, REFUSED, "key is frozen"},
+	    {{ALL_GOOD, .tenant_frozen = true}, REFUSED, "tenant is frozen"},
+	    {{ALL_GOOD, .no_right = true}, REFUSED, "key has no right to send"},
+	    {{ALL_GOOD, .outside = true}, REFUSED, "address is outside of the allowed networks"},
+	    {{A_KEY, A_TENANT, .outside = true}, REFUSED, "wrong secret"},
+	    {{.store_failed = true}, "454 4.7.0 Temporary authentication failure", "store failed"},
 	};
 	struct buf out = BUF_INIT(1024);
 	struct policy_reply r;
@@ -48,22 +53,25 @@ test_auth_rows(void)
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		policy_auth(&rows[i].f, &r);
-		is_str(reply_line(&r, &out), rows[i].line, "AUTH row %zu (A4)", i);
+		is_str(reply_line(&r, &out), rows[i].line, "AUTH row %zu (A4, A8, G3)", i);
 		is_str(r.why, rows[i].why, "its reason, for the log");
 	}
-	for (unsigned bits = 0; bits < 64; bits++) {
-		struct policy_auth f = {
-		    bits & 1, bits & 2, bits & 4, bits & 8, bits & 16, bits & 32};
+	for (unsigned bits = 0; bits < 2048; bits++) {
+		struct policy_auth f = { bits & 1, bits & 2, bits & 4, bits & 8, bits & 16,
+			bits & 32, bits & 64, bits & 128, bits & 256, bits & 512, bits & 1024 };
 		policy_auth(&f, &r);
 		const char *want = bits & 1 ? "454 4.7.0 Temporary authentication failure" :
 		    bits == 2 + 8 + 16 + 32 ? "235 2.7.0 Authentication successful" :
-					      "535 5.7.8 Error: authentication failed";
+					      REFUSED;
 		wrong += strcmp(reply_line(&r, &out), want) != 0;
 	}
-	is_int(wrong, 0, "one set of facts grants, every refusal looks the same (64 combinations)");
+	is_int(wrong, 0, "one set of facts grants, every refusal looks the same (2048 combinations)");
 	buf_free(&out);
 }
 
+#define NOT_ENABLED                                                                                \
+	"550 5.7.1 <a@example.com>: Sender address rejected: sending is not enabled for this "     \
+	"account"
 #define GOOD .tenant_known = true, .tenant_enabled = true
 #define KEY .by_key = true, .key_known = true, .key_of_tenant = true
 #define DOMAIN .domain_known = true, .domain_of_tenant = true
@@ -97,6 +105,12 @@ test_mail_rows(void)
 		"550 5.7.1 <a@example.com>: Sender address rejected: sending is not enabled for "
 		"this account",
 		"key is not one of the tenant"},
+	    {{SENDER, GOOD, KEY, DOMAIN, .key_expired = true}, NOT_ENABLED, "key has expired"},
+	    {{SENDER, GOOD, KEY, DOMAIN, .key_frozen = true}, NOT_ENABLED, "key is frozen"},
+	    {{SENDER, GOOD, KEY, DOMAIN, .tenant_frozen = true}, NOT_ENABLED, "tenant is frozen"},
+	    {{SENDER, GOOD, KEY, DOMAIN, .no_right = true}, NOT_ENABLED, "key has no right to send"},
+	    {{SENDER, GOOD, KEY, DOMAIN, .outside = true}, NOT_ENABLED,
+		"address is outside of the allowed networks"},
 	    {{SENDER, GOOD, KEY},
 		"550 5.7.1 <a@example.com>: Sender address rejected: domain not registered for "
 		"this account",
@@ -122,16 +136,18 @@ test_mail_rows(void)
 		is_str(r.why, rows[i].why, "its reason, for the log");
 	}
 	int wrong = 0;
-	for (unsigned bits = 0; bits < 512; bits++) {
+	for (unsigned bits = 0; bits < 16384; bits++) {
 		struct policy_mail f = { VIEW("a@b"), false, bits & 1, bits & 2, bits & 4, bits & 8,
-			bits & 16, bits & 32, bits & 64, bits & 128, bits & 256 };
+			bits & 16, bits & 32, bits & 64, bits & 128, bits & 256, bits & 512,
+			bits & 1024, bits & 2048, bits & 4096, bits & 8192 };
 		policy_mail(&f, &r);
-		bool key = !f.by_key || (f.key_known && !f.key_revoked && f.key_of_tenant);
-		bool want = key && f.tenant_known && f.tenant_enabled && f.domain_known &&
-		    f.domain_of_tenant && f.domain_verified;
+		bool key = !f.by_key || (f.key_known && !f.key_revoked && f.key_of_tenant &&
+		    !f.key_expired && !f.key_frozen && !f.no_right);
+		bool want = key && f.tenant_known && f.tenant_enabled && !f.tenant_frozen &&
+		    !f.outside && f.domain_known && f.domain_of_tenant && f.domain_verified;
 		wrong += r.code != (want ? 250 : 550);
 	}
-	is_int(wrong, 0, "nothing else is granted (512 combinations)");
+	is_int(wrong, 0, "nothing else is granted (16384 combinations)");
 	char long_sender[400];
 	memset(long_sender, 'x', sizeof(long_sender));
 	policy_mail(&(struct policy_mail){ .sender = view_of(long_sender, 324), GOOD }, &r);
