@@ -436,7 +436,7 @@ test_store_failure(struct hasher *h, const char *dir)
 		abort();
 	close(fd);
 	struct authd_store *s = store_open(dir, &e);
-	if (!ok(s != NULL && !store_dead(s), "open a store that is damaged inside"))
+	if (!ok(s != NULL && !store_dead(s), "open a store that is damaged inside: %s", s ? "" : e.text))
 		exit(1);
 	check_auth(s, h, &(struct check_login){ .user = VIEW("alice"),
 	    .secret = VIEW("s3cret:with:colons") }, &id, &r);
