@@ -31,6 +31,11 @@
 	    "Name of this host in greetings, EHLO, Received and reports. Default: the system's.")  \
 	D(text, postmaster, "postmaster", "", 0, 320,                                              \
 	    "Address shown in reports. Default: postmaster@ the host name.")                       \
+	D(list, published_addresses, "published-addresses", "", 0, 64,                             \
+	    "Addresses that mail leaves from as the world sees them, for the records that mtactl " \
+	    "prints. Default: those of this host.")                                                \
+	D(text, spf_name, "spf-name", "", 0, 253,                                                  \
+	    "Name of the record that customers' SPF records include. Default: _spf. the host name.") \
 	D(path, state_dir, "state-dir", "/var/lib/ekiden", 1, 1024,                                \
 	    "Databases: one folder per daemon that owns one.")                                     \
 	D(path, spool_dir, "spool-dir", "/var/spool/ekiden", 1, 1024,                              \
@@ -44,6 +49,8 @@
 	    "SMTP server processes; 0: one per core.")                                             \
 	D(number, smtp_processes, "smtp-processes", "0", 0, 256,                                   \
 	    "SMTP client processes; 0: one per core.")                                             \
+	D(duration, audit_keep, "audit-keep", "365d", 3600, 1576800000,                            \
+	    "Entries of the audit trail older than this are removed.")                             \
 	D(choice_received, received, "received", "abbreviated", 0, 0,                              \
 	    "Received field on accepted mail: abbreviated hides the client's address.")            \
 	D(relay, relayhost, "relayhost", "", 0, 300,                                               \

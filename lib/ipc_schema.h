@@ -40,7 +40,8 @@
 	M(0x010d, drain)  /* take nothing new, finish, exit 0 */                                   \
 	M(0x010e, peer_gone)                                                                       \
 	M(0x010f, anchor) /* (fd) dnsd: DNSSEC root key file */                                    \
-	M(0x0110, nameservers) /* (fd) dnsd: the host's resolv.conf, for a resolver without servers */
+	M(0x0110, nameservers) /* (fd) dnsd: the host's resolv.conf, for a resolver without servers */ \
+	M(0x0118, listener_state) /* smtpd: of an address, at once */
 #define IPC_FIELDS_setup(F)                                                                        \
 	F(u8, role, 0) F(u32, instance, 0) F(u32, instances, 0) F(u32, uid, 0) F(u32, gid, 0)      \
 	F(flag, confine, 0) /* chroot and setresuid; seccomp is always on */                       \
@@ -49,7 +50,8 @@
 #define IPC_FIELDS_config(F) F(u32, serial, 0)
 #define IPC_FIELDS_peer(F) F(u8, role, 0) F(u32, instance, 0)
 #define IPC_FIELDS_peer_gone(F) F(u8, role, 0) F(u32, instance, 0)
-#define IPC_FIELDS_listener(F) F(u32, listener, 0) F(text, address, 128)
+#define IPC_FIELDS_listener(F) F(u32, listener, 0) F(text, address, 128) F(u8, state, 0)
+#define IPC_FIELDS_listener_state(F) F(text, address, 128) F(u8, state, 0) /* enum listener_state */
 #define IPC_FIELDS_log(F) F(u8, kind, 0) /* enum log_kind */
 #define IPC_FIELDS_key(F) F(u32, key, 0) F(blob, pem, IPC_BULK_MAX)
 #define IPC_FIELDS_cert(F) F(u32, key, 0) F(text, name, 255) F(blob, chain, IPC_BULK_MAX)
@@ -173,7 +175,8 @@
 	M(0x0702, content)	/* (fd) read-only: a segment or a big file, by number */           \
 	M(0x0703, content_drop) /* not needed any more */                                          \
 	M(0x0704, deliver)                                                                         \
-	M(0x0705, conn_close) /* when the jobs it has are done */
+	M(0x0705, conn_close) /* when the jobs it has are done */                                  \
+	M(0x0706, job_recall) /* is too old: back as far as nobody can have it already */
 #define IPC_FIELDS_conn_open(F)                                                                    \
 	F(u64, conn, 0) F(text, nexthop, 255) F(flag, mx, 0) F(u16, port, 0)                       \
 	F(u8, tls, 0) /* enum tls_policy */ F(text, source, 64) F(text, helo, 255)                 \
@@ -181,6 +184,7 @@
 #define IPC_FIELDS_content(F) F(u64, content, 0)
 #define IPC_FIELDS_content_drop(F) F(u64, content, 0)
 #define IPC_FIELDS_conn_close(F) F(u64, conn, 0)
+#define IPC_FIELDS_job_recall(F) F(u64, conn, 0) F(u64, job, 0)
 #define IPC_FIELDS_deliver(F)                                                                      \
 	F(u64, conn, 0) F(u64, job, 0) F(u64, qid, 0)                                              \
 	F(u64, content, 0)     /* what to read */                                                  \
@@ -352,6 +356,7 @@ enum sender_rewrite {
 	SENDER_TOKEN = 2    /* by an address made for each recipient at delivery; sender: @domain */
 };
 enum key_hold_act { KEY_RELEASE = 0, KEY_HOLD = 1, KEY_PURGE = 2 };
+enum listener_state { LISTENER_OPEN = 0, LISTENER_PAUSED = 1, LISTENER_DRAINED = 2, LISTENER_STATES };
 enum report_kind { REPORT_FAILED = 1, REPORT_EXPIRED = 2, REPORT_DELAYED = 3 };
 enum ctl_type { CTL_TEXT = 0, CTL_NUMBER = 1, CTL_TIME = 2, CTL_BOOL = 3, CTL_LIST = 4 };
 /* DSN parameters (RFC 3461). */

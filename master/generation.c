@@ -171,7 +171,8 @@ take_sockets(struct generation *g, const struct generation *former, struct err *
 			break;
 		}
 		g->sockets[g->socket_count++] =
-		    (struct gen_socket){ p->listener, x_strdup(p->at->text), fd };
+		    (struct gen_socket){ p->listener, x_strdup(p->at->text), fd,
+			    p->keep >= 0 ? former->sockets[p->keep].state : LISTENER_OPEN };
 	}
 	free(plan);
 	return rc;

@@ -6,6 +6,7 @@
  * reload.c   a new configuration, and back if a daemon refuses it
  * stop.c     the graceful end
  * control.c  the control socket and the commands that master answers itself
+ * listeners.c  pause, drain and resume of a listening address
  * notify.c   systemd, and the process that started us
  *
  * Whatever comes from a daemon is hostile (atk-I12): master takes two messages from it, both about the
@@ -157,6 +158,13 @@ void pid_file_remove(struct master *m); /* idempotent */
 /* control.c */
 int control_open(struct master *m, struct err *e);
 void control_close(struct master *m);
+
+/* The commands that master answers itself: control.c, listeners.c. */
+CTL_MASTER(CTL_PROTOTYPE)
+
+/* listeners.c */
+/* Rows of the sockets: all, or those only that a command has closed to clients. */
+void listener_rows(const struct master *m, struct ctl_call *call, bool all);
 
 /* notify.c */
 void notify_systemd(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

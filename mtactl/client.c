@@ -190,10 +190,9 @@ send_call(int sock, const struct args *a, struct err *e)
 }
 
 int
-client_run(struct mtactl *m, const struct args *a)
+client_run(struct mtactl *m, const struct args *a, struct output *o)
 {
 	struct conf *c = load_config(m, false);
-	struct output o;
 	struct err e;
 	int status;
 
@@ -203,14 +202,19 @@ client_run(struct mtactl *m, const struct args *a)
 	conf_free(&c);
 	if (sock < 0)
 		return STATUS_FAILED;
-	output_init(&o, m->json, command_lists(a->command));
-	status = greet(sock, a->command, &o);
+	status = greet(sock, a->command, o);
 	if (status < 0) {
 		set_timeout(sock, ANSWER_TIMEOUT_S);
 		/* Who does not take the call has said why, or ended: reading tells. */
 		send_call(sock, a, &e);
-		status = read_answer(sock, a->command, &o);
+		status = read_answer(sock, a->command, o);
 	}
 	close(sock);
-	return output_end(&o) ? status : STATUS_FAILED;
+	return status;
+}
+
+int
+call_daemon(struct mtactl *m, const struct args *a, struct output *o)
+{
+	return m->offline ? offline_run(m, a, o) : client_run(m, a, o);
 }

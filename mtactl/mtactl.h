@@ -28,9 +28,11 @@ struct conf *load_config(const struct mtactl *m, bool strict);
 
 /* client.c: asks the running suite. offline.c: does authd's work in its place. Exit status. */
 struct output;
-int client_run(struct mtactl *m, const struct args *a);
-int offline_run(struct mtactl *m, const struct args *a);
+int client_run(struct mtactl *m, const struct args *a, struct output *o);
+int offline_run(struct mtactl *m, const struct args *a, struct output *o);
 
+/* The one or the other. */
+int call_daemon(struct mtactl *m, const struct args *a, struct output *o);
 /* The exit status of a call; its text is for people. */
 int finish_call(const struct ipc_ctl_end *end, struct output *o);
 

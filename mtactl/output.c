@@ -19,6 +19,13 @@ output_init(struct output *o, bool json, bool list)
 	buf_init(&o->cells, CELLS_MAX);
 }
 
+void
+output_collect(struct output *o, struct buf *rows)
+{
+	output_init(o, true, false);
+	o->rows_kept = rows;
+}
+
 static void
 flush(struct output *o, bool all)
 {
@@ -353,7 +360,9 @@ output_row(struct output *o, struct view fields)
 	if (!row_ok(fields))
 		return false;
 	o->rows++;
-	if (o->json)
+	if (o->rows_kept)
+		buf_put_block(o->rows_kept, fields);
+	else if (o->json)
 		json_row(o, fields);
 	else if (fields.n)
 		human_row(o, fields);

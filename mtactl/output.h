@@ -32,9 +32,12 @@ struct output {
 	bool started; /* widths are fixed, the heading is written */
 	size_t rows, groups;
 	bool failed; /* standard output does not take it */
+	struct buf *rows_kept; /* not NULL: rows go here as blocks, nothing is printed */
 };
 
 void output_init(struct output *o, bool json, bool list);
+/* Rows are kept for the program itself. */
+void output_collect(struct output *o, struct buf *rows);
 /* One ctl_row; false: not a valid one. */
 bool output_row(struct output *o, struct view fields);
 /* Writes what was kept back. false: standard output failed (told). Frees and wipes. */

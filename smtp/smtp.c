@@ -65,6 +65,17 @@ on_conn_close(struct smtp *p, struct channel *ch, const struct ipc_conn_close *m
 }
 
 static bool
+on_job_recall(struct smtp *p, struct channel *ch, const struct ipc_job_recall *m, int *fd)
+{
+	struct session *s = session_find(p, m->conn);
+
+	(void)ch, (void)fd;
+	if (s)
+		session_recall(s, m->job);
+	return true;
+}
+
+static bool
 on_qmgr_frame(struct channel *ch, uint16_t type, struct view body, int *fd)
 {
 	struct smtp *d = ch->ctx;

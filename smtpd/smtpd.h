@@ -31,6 +31,7 @@ struct listener {
 	struct tls_ctx *tls; /* NULL: none */
 };
 
+struct gate;	 /* of the address of a listening socket (gate.h) */
 struct door;	 /* a listening socket (listener.c) */
 struct material; /* what master sent for the next configuration (listener.c) */
 
@@ -41,6 +42,7 @@ struct smtpd {
 	struct signer *signer;
 	struct spool *spool;
 	struct door *doors;
+	struct gate *gates;
 	struct material *next;
 	struct loop_timer accept_timer; /* after a lack of descriptors */
 	int fd_limit; /* sessions use those below: frames bring descriptors, too */
