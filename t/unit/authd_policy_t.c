@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "authd/check.h"
+#include "authd/grant.h"
 #include "t/tap.h"
 
 static char top[] = "/tmp/ekiden-authd-XXXXXX";
@@ -290,6 +291,169 @@ test_secrets(struct hasher *h)
 	    "SCRAM-SHA-256 as in RFC 7677 (G7)");
 }
 
+/* The proof of RFC 7677, 3 (G7), and that nobody can tell by the work done who exists (atk-E2). */
+static void
+test_proofs(struct hasher *h)
+{
+	static const char message[] =
+	    "n=user,r=rOprNGfwEbeRWgbNEkqO,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,"
+	    "s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,c=biws,"
+	    "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
+	struct record_key k = { .scram_iterations = 4096 }, after;
+	unsigned char salt[24], proof[48], signature[DIGEST_BYTES], text[64], one[SALT_BYTES],
+	    two[SALT_BYTES];
+	struct err e;
+
+	EVP_DecodeBlock(salt, (const unsigned char *)"W22ZaJ0SNY7soEsUEjb6gQ==", 24);
+	EVP_DecodeBlock(proof, (const unsigned char *)"dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=",
+	    44);
+	memcpy(k.scram_salt, salt, SALT_BYTES);
+	secret_derive_scram(h, VIEW("pencil"), &k);
+	struct view good = view_of(proof, DIGEST_BYTES);
+	ok(secret_proves(h, &k, view_str(message), good, 1, signature), "the proof of RFC 7677 (G7)");
+	EVP_EncodeBlock(text, signature, sizeof(signature));
+	is_str((const char *)text, "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=", "and the signature");
+	ok(!secret_proves(h, &k, VIEW("n=user"), good, 1, signature), "over another message");
+	ok(!secret_proves(h, NULL, view_str(message), good, 1, signature), "of an unknown user");
+	ok(!secret_proves(h, &k, view_str(message), view_of(proof, 31), 1, signature), "a part of it");
+	proof[3] ^= 1;
+	ok(!secret_proves(h, &k, view_str(message), good, 1, signature), "another proof");
+	proof[3] ^= 1;
+
+	/* After a rotation both are good for a time, with one salt for both. */
+	after = (struct record_key){ .former_until_us = 1000, .former_scram_iterations = 4096 };
+	memcpy(after.former_scram_salt, k.scram_salt, SALT_BYTES);
+	memcpy(after.former_scram_stored_key, k.scram_stored_key, DIGEST_BYTES);
+	memcpy(after.former_scram_server_key, k.scram_server_key, DIGEST_BYTES);
+	is_int(secret_derive(h, VIEW("new"), &after, &e), 0, "rotated");
+	ok(memcmp(after.scram_salt, k.scram_salt, SALT_BYTES) == 0, "SCRAM keeps its salt (A7)");
+	ok(secret_proves(h, &after, view_str(message), good, 999, signature), "the former secret (A7)");
+	EVP_EncodeBlock(text, signature, sizeof(signature));
+	is_str((const char *)text, "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=",
+	    "and its own server key (A7)");
+	ok(!secret_proves(h, &after, view_str(message), good, 1000, signature), "until its end (A7)");
+	ok(secret_matches(h, &after, VIEW("new"), 1000) && !secret_matches(h, &after, VIEW("old"), 1),
+	    "the new one (A7)");
+
+	const struct record_key *who[] = { &k, &after, NULL };
+	for (int i = 0; i < 3; i++) {
+		uint64_t before = h->checks;
+		secret_proves(h, who[i], view_str(message), good, 1, signature);
+		is_int((long long)(h->checks - before), 2, "two verifications, whoever asks (atk-E2)");
+	}
+	secret_fake_salt(h, VIEW("nobody"), one);
+	secret_fake_salt(h, VIEW("nobody"), two);
+	ok(memcmp(one, two, SALT_BYTES) == 0, "who does not exist has one salt (atk-E2)");
+	secret_fake_salt(h, VIEW("nobodx"), two);
+	ok(memcmp(one, two, SALT_BYTES) != 0, "of its own (atk-E2)");
+}
+
+static void
+test_networks(void)
+{
+	static const struct {
+		const char *list, *client;
+		bool inside;
+	} rows[] = {
+		{ "", "192.0.2.1", true },
+		{ "192.0.2.0/24", "192.0.2.255", true },
+		{ "192.0.2.0/24", "192.0.3.0", false },
+		{ "10.0.0.0/8,192.0.2.1", "192.0.2.1", true },
+		{ "10.0.0.0/8,192.0.2.1", "192.0.2.2", false },
+		{ "2001:db8::/32", "2001:db8:1::5", true },
+		{ "2001:db8::/32", "2001:db9::5", false },
+		{ "2001:db8::/32", "192.0.2.1", false },
+		{ "0.0.0.0/0", "::1", false },
+		{ "0.0.0.0/0", "", false },
+		{ "0.0.0.0/0", "unknown", false },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		ok(check_network(rows[i].list, view_str(rows[i].client)) == rows[i].inside,
+		    "A8 %s is %sin \"%s\"", rows[i].client, rows[i].inside ? "" : "not ",
+		    rows[i].list);
+}
+
+/* Which sender takes the place of the one given. */
+static void
+test_rewrite(void)
+{
+	static const struct {
+		const char *pattern;	      /* of the key */
+		uint32_t domain;	      /* enum rewrite_mode */
+		const char *domain_to, *global, *bounce, *sender;
+		uint8_t rewrite;
+		const char *result, *what;
+	} rows[] = {
+		{ "", 0, "", "keep", "b.test", "a@x.test", SENDER_KEEP, "", "A13 an empty pattern: never" },
+		{ "@", 0, "", "keep", "b.test", "a@x.test", SENDER_TOKEN, "@b.test", "A14 @: always" },
+		{ "X.te", 0, "", "keep", "b.test", "a@x.test", SENDER_TOKEN, "@b.test",
+		    "A15 any letter case" },
+		{ "x.tesT", 0, "", "keep", "b.test", "A@X.TEST", SENDER_TOKEN, "@b.test", "A15 either way" },
+		{ "a.*", 0, "", "keep", "b.test", "abc@x.test", SENDER_KEEP, "", "A16 literal, no expression" },
+		{ "a.*", 0, "", "keep", "b.test", "a.*@x.test", SENDER_TOKEN, "@b.test", "A16 literal" },
+		{ "news-", 0, "", "keep", "b.test", "news-7@x.test", SENDER_TOKEN, "@b.test",
+		    "A13 in the local part" },
+		{ "@", 0, "", "keep", "", "a@x.test", SENDER_KEEP, "", "A12 no bounce domain: no tokens" },
+		{ "", 0, "", "r@s.test", "b.test", "a@x.test", SENDER_REPLACE, "r@s.test",
+		    "C19 global: an address" },
+		{ "", 0, "", "@s.test", "b.test", "a@x.test", SENDER_REPLACE, "a@s.test",
+		    "C20 global: a domain" },
+		{ "", REWRITE_FIXED, "d@d.test", "r@s.test", "", "a@x.test", SENDER_REPLACE, "d@d.test",
+		    "C21 the domain's wins" },
+		{ "", REWRITE_DOMAIN, "d.test", "r@s.test", "", "a@x.test", SENDER_REPLACE, "a@d.test",
+		    "C21 the domain's wins" },
+		{ "", REWRITE_KEEP, "", "r@s.test", "", "a@x.test", SENDER_KEEP, "",
+		    "C22 an explicit keep opts out" },
+		{ "@", REWRITE_KEEP, "", "r@s.test", "b.test", "a@x.test", SENDER_TOKEN, "@b.test",
+		    "A13 the key's pattern comes first" },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct check_records found = { .domain = { .rewrite = rows[i].domain } };
+		struct settings set = { 0 };
+		struct grant g;
+		snprintf(found.key.pattern, sizeof(found.key.pattern), "%s", rows[i].pattern);
+		snprintf(found.domain.rewrite_to, sizeof(found.domain.rewrite_to), "%s",
+		    rows[i].domain_to);
+		snprintf(set.bounce_domain, sizeof(set.bounce_domain), "%s", rows[i].bounce);
+		ok(rewrite_parse(view_str(rows[i].global), &set.rewrite), "%s", rows[i].global);
+		grant_rewrite(&set, &found, view_str(rows[i].sender), &g);
+		ok(g.rewrite == rows[i].rewrite && strcmp(g.sender, rows[i].result) == 0,
+		    "%s: %u <%s>", rows[i].what, g.rewrite, g.sender);
+	}
+}
+
+static void
+test_over_quota(void)
+{
+	static const struct {
+		uint32_t over;
+		const char *line;
+	} rows[] = {
+		{ OVER_DEFER, "452 4.7.0 Error: quota of 10000 messages an hour for tenant acme is used up; "
+			      "the next is taken in 312 s" },
+		{ OVER_REJECT, "550 5.7.0 Error: quota of 10000 messages an hour for tenant acme is used up; "
+			       "the next is taken in 312 s" },
+		{ 77, "452 4.7.0 Error: quota of 10000 messages an hour for tenant acme is used up; "
+		      "the next is taken in 312 s" },
+	};
+	struct buf out = BUF_INIT(1024);
+	struct policy_quota q = { .of = VIEW("tenant acme"), .quota = VIEW("messages an hour"),
+		.max = 10000, .wait_s = 312 };
+	struct policy_reply r;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		q.over = rows[i].over;
+		policy_over_quota(&q, &r);
+		is_str(reply_line(&r, &out), rows[i].line, "A29 P20 policy %u", rows[i].over);
+	}
+	q.over = OVER_HOLD;
+	policy_over_quota(&q, &r);
+	is_int(r.code, 250, "A29 hold is no refusal");
+	buf_free(&out);
+}
+
 /* One tenant on, one off; keys and domains of both. */
 static void
 fill(struct authd_store *s, struct hasher *h)
@@ -475,6 +639,10 @@ main(void)
 	test_names();
 	test_records();
 	test_secrets(&h);
+	test_proofs(&h);
+	test_networks();
+	test_rewrite();
+	test_over_quota();
 
 	buf_printf(&dir, "%s/store", top);
 	struct authd_store *s = store_open(buf_cstr(&dir), &e);
