@@ -145,15 +145,6 @@ on_from_check(struct client *c, struct channel *ch, const struct ipc_from_check 
 }
 
 static bool
-on_token_check(struct client *c, struct channel *ch, const struct ipc_token_check *m, int *fd)
-{
-	(void)c, (void)fd;
-	IPC_SEND(ch, token_result, .req = m->req, .code = 550, .esc = esc_pack(ESC(5, 1, 1)),
-	    .text = VIEW("Recipient address rejected: no such return address"));
-	return true;
-}
-
-static bool
 on_frame(struct channel *ch, uint16_t type, struct view body, int *fd)
 {
 	struct client *d = ch->ctx;
