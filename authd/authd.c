@@ -3,10 +3,12 @@
  * The one place of policy: answers smtpd's questions about log-ins and senders, and the admin's
  * commands about tenants, keys and domains. Owns the database of all three.
  */
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "authd/admin.h"
 #include "authd/authd.h"
+#include "authd/contain.h"
 
 enum { CHECKPOINT_MS = 5 * 60 * 1000, WATCH_MS = 2000 };
 
@@ -15,6 +17,7 @@ authd_leave(struct authd *d)
 {
 	struct err e;
 
+	usages_close(&d->usages);
 	/* Not closed: callbacks of this turn may still come for it. */
 	if (store_checkpoint(d->store, &e) < 0)
 		log_error("%s", e.text);
@@ -77,6 +80,7 @@ on_watch(struct loop_timer *t)
 		log_error("the database failed: starting anew to recover it");
 		daemon_exit(d->daemon);
 	}
+	contain_look(d);
 	loop_timer_set(d->daemon->loop, &d->watch, WATCH_MS);
 }
 
@@ -92,6 +96,27 @@ on_checkpoint(struct loop_timer *t)
 }
 
 static int
+brute_seed(struct authd *d, struct err *e)
+{
+	uint64_t seed;
+
+	if (getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
+		return err_errno(e, "getrandom");
+	brute_init(&d->brute, seed);
+	return 0;
+}
+
+static int
+authd_reload(struct daemon *daemon, struct err *e)
+{
+	struct authd *d = daemon->state;
+
+	(void)e;
+	settings_load(&d->set, daemon->conf);
+	return 0;
+}
+
+static int
 authd_init(struct daemon *daemon, struct err *e)
 {
 	struct authd *d = daemon->state;
@@ -102,7 +127,14 @@ authd_init(struct daemon *daemon, struct err *e)
 	d->store = store_open(".", e);
 	if (d->store == NULL)
 		return -1;
+	if (usages_open(&d->usages, daemon->loop, d->store, e) < 0 || brute_seed(d, e) < 0)
+		return -1;
+	settings_load(&d->set, daemon->conf);
 	store_set_txt_client(d->store, &d->txt);
+	contain_live(d, &d->live);
+	store_set_live(d->store, &d->live);
+	if (channel_is_open(&d->qmgr)) /* it came first */
+		contain_tell_all(d);
 	d->checkpoint.fire = on_checkpoint;
 	d->watch.fire = on_watch;
 	loop_timer_set(daemon->loop, &d->checkpoint, CHECKPOINT_MS);
@@ -134,6 +166,7 @@ static const struct daemon_spec spec = {
 	.sandbox = SANDBOX_AUTHD,
 	.max_fds = 1024,
 	.init = authd_init,
+	.reload = authd_reload,
 	.peer = authd_peer,
 	.peer_gone = authd_peer_gone,
 	.admin = authd_admin,

@@ -4,9 +4,12 @@
 #define EKIDEN_AUTHD_AUTHD_H
 
 #include "authd/counts.h"
+#include "authd/live.h"
 #include "authd/secret.h"
+#include "authd/settings.h"
 #include "authd/store.h"
 #include "authd/txt.h"
+#include "authd/usage.h"
 #include "lib/daemon.h"
 
 struct client;
@@ -17,6 +20,10 @@ struct authd {
 	struct hasher hasher;
 	struct txt_client txt;
 	struct client *clients;
+	struct settings set;
+	struct usages usages;
+	struct brute brute;
+	struct live live;
 	struct counts connections; /* by client address, of all workers */
 	struct channel qmgr;
 	struct loop_timer checkpoint, watch;

@@ -107,6 +107,11 @@ secret_derive(struct hasher *h, struct view secret, struct record_key *k, struct
 	    random_bytes(k->scram_salt, SALT_BYTES, e) < 0)
 		return -1;
 	k->scram_iterations = SCRAM_ITERATIONS;
+	if (k->former_until_us) {
+		/* One challenge for both: nobody knows yet which of them the client has. */
+		memcpy(k->scram_salt, k->former_scram_salt, SALT_BYTES);
+		k->scram_iterations = k->former_scram_iterations;
+	}
 	if (!hash(h, k->salt, secret, k->hash) || !secret_derive_scram(h, secret, k)) {
 		secret_forget(k);
 		return crypto_fail(e);

@@ -26,7 +26,10 @@ void hasher_close(struct hasher *h);
 
 /* `chars` (a multiple of 8) random characters of lower-case base32, and a NUL. */
 int secret_text(char *out, size_t chars, struct err *e);
-/* Fills the hash fields of k, with salts of its own. */
+/*
+ * Fills the hash fields of k, with salts of its own; beside a former secret that is still good, SCRAM
+ * keeps that one's salt.
+ */
 int secret_derive(struct hasher *h, struct view secret, struct record_key *k, struct err *e);
 /* The SCRAM-SHA-256 part of it, from k->scram_salt and k->scram_iterations. */
 bool secret_derive_scram(struct hasher *h, struct view secret, struct record_key *k);

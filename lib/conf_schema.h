@@ -115,7 +115,42 @@
 	D(duration, tls_timeout, "tls-timeout", "30s", 1, 600, "For the whole handshake.")         \
 	D(duration, auth_delay, "auth-delay", "1s", 0, 60, "Before a failed AUTH is answered.")    \
 	D(number, connections_per_client, "connections-per-client", "10", 0, 1000000,              \
-	    "At a time from one address, over all listeners and processes; then 421. 0: no limit.")
+	    "At a time from one address, over all listeners and processes; then 421. 0: no limit.") \
+	D(number, messages_per_minute, "messages-per-minute", "0", 0, 4000000000,                  \
+	    "Of one tenant that has no quota of its own; then 452. 0: no limit.")                  \
+	D(number, messages_per_hour, "messages-per-hour", "10000", 0, 4000000000,                  \
+	    "As above.")                                                                           \
+	D(number, messages_per_day, "messages-per-day", "0", 0, 4000000000,                        \
+	    "As above, in any 24 hours.")                                                          \
+	D(number, recipients_per_minute, "recipients-per-minute", "0", 0, 4000000000,              \
+	    "The same by recipients.")                                                             \
+	D(number, recipients_per_hour, "recipients-per-hour", "0", 0, 4000000000, "As above.")     \
+	D(number, recipients_per_day, "recipients-per-day", "0", 0, 4000000000,                    \
+	    "As above, in any 24 hours.")                                                          \
+	D(number, auth_failures, "auth-failures", "10", 0, 1000000,                                \
+	    "Failed log-ins of one address before it has to wait; of its network (/24, /64) four " \
+	    "times as many. 0: nobody waits.")                                                     \
+	D(duration, auth_backoff, "auth-backoff", "10s", 1, 3600,                                  \
+	    "The first such wait; doubled with each further failure.")                             \
+	D(duration, auth_backoff_max, "auth-backoff-max", "1h", 1, 86400, "The longest.")
+
+#define CONF_reputation(D)                                                                         \
+	D(duration, window, "window", "1h", 12, 86400,                                             \
+	    "How far back deliveries and failures are counted.")                                   \
+	D(number, sample, "sample", "100", 1, 1000000,                                             \
+	    "Recipients within the window below which nothing is said of a tenant.")               \
+	D(number, slow_at, "slow-at", "10", 0, 100,                                                \
+	    "Percent of failures for good over which a tenant's delivery is slowed. 0: never.")    \
+	D(number, slow_to, "slow-to", "25", 1, 100,                                                \
+	    "Percent of its turns that a slowed tenant keeps while others wait; alone it gets "    \
+	    "that share of connections.")                                                          \
+	D(number, freeze_at, "freeze-at", "0", 0, 100,                                             \
+	    "Percent of failures over which a key is frozen: nothing new, what is queued is held " \
+	    "until `mtactl key thaw`. 0: never.")                                                  \
+	D(number, freeze_volume, "freeze-volume", "0", 0, 10000,                                   \
+	    "So many times its usual daily volume in 24 hours, and a key is frozen. 0: never.")    \
+	D(number, freeze_floor, "freeze-floor", "1000", 0, 4000000000,                             \
+	    "Messages in 24 hours that are never too many.")
 
 #define CONF_retry(D)                                                                              \
 	D(choice_method, method, "method", "exponential", 0, 0,                                    \
@@ -182,7 +217,7 @@
 /* B(kind, block): one (a single block, optional) or many (named, repeatable). */
 #define CONF_BLOCKS(B)                                                                             \
 	B(many, listen) B(many, certificate) B(one, limits) B(one, retry) B(one, delivery)         \
-	B(one, resolver) B(one, spool) B(one, log) B(one, envelope_sender)
+	B(one, resolver) B(one, spool) B(one, log) B(one, envelope_sender) B(one, reputation)
 
 /* What a block is for: sample file and manual page. */
 #define CONF_DOC_main "The host, its folders and where mail goes."
@@ -193,6 +228,7 @@
 	"A TLS certificate; listeners name it. Without any: tls/HOSTNAME.crt and .key beside the " \
 	"configuration file, else those of certbot in /etc/letsencrypt/live/HOSTNAME."
 #define CONF_DOC_limits "What one session and one message may take."
+#define CONF_DOC_reputation "What a tenant's failures and a key's volume lead to."
 #define CONF_DOC_retry "When a delivery that failed for now is tried again, and when it is given up."
 #define CONF_DOC_delivery "Connections to other hosts."
 #define CONF_DOC_resolver "DNS."

@@ -154,6 +154,9 @@ put_outcome(struct json *j, const struct event *e)
 	if (e->expires_us)
 		json_time(j, "expires", e->expires_us);
 	put(j, "message_id", e->message_id);
+	if (e->admin_uid)
+		json_number(j, "uid", *e->admin_uid);
+	put(j, "command", view_str(e->command));
 }
 
 void

@@ -46,6 +46,8 @@ struct event {
 	struct view text;
 	const char *stage;
 	uint64_t next_attempt_us, expires_us; /* wall clock */
+	const uint32_t *admin_uid;	      /* config: who did it, a pointer since 0 is root */
+	const char *command;
 };
 
 /* fd is owned; replaces the former one. -1 ends the stream. Lines wait for the LOG phase of `l`. */

@@ -123,7 +123,9 @@
 	F(u8, priority, 0) F(u64, reserved_s, 0) /* 0: nothing was reserved, no txn_end */
 #define IPC_FIELDS_connect_result(F) F(u64, req, 0) F(u16, code, 0) F(u32, esc, 0) F(text, text, 255)
 #define IPC_FIELDS_scram_salt(F) F(u64, req, 0) F(blob, salt, 64) F(u32, iterations, 0)
-#define IPC_FIELDS_rcpt_result(F) F(u64, req, 0) F(blob, results, IPC_BULK_MAX) /* rcpt_verdict */
+#define IPC_FIELDS_rcpt_result(F)                                                                  \
+	F(u64, req, 0) F(flag, hold, 0) /* as in mail_result */                                    \
+	F(blob, results, IPC_BULK_MAX)	/* rcpt_verdict records */
 #define IPC_FIELDS_from_result(F)                                                                  \
 	F(u64, req, 0) F(flag, ok, 0) F(flag, failed, 0) /* nobody can say now */                  \
 	F(text, domain, 255) /* the first that is not */

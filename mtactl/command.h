@@ -56,6 +56,8 @@ struct arg_spec {
 	char name[ARG_NAME_MAX];  /* as the handler knows it */
 	char value[ARG_NAME_MAX]; /* as usage texts show it */
 	bool optional, repeat;
+	bool may_be_empty; /* the value */
+	bool file;	   /* its lines are the values */
 };
 
 /* The arguments of a command, expanded; the number of them. */

@@ -119,6 +119,8 @@ answer_all(struct session *s, struct view verdicts)
 void
 session_got_rcpts(struct session *s, const struct ipc_rcpt_result *m)
 {
+	if (m && m->hold)
+		s->txn.grant.hold = true;
 	answer_all(s, m ? m->results : VIEW(""));
 	session_enter(s, s->txn.env.nrcpt ? ST_RCPT : ST_MAIL);
 	session_settle(s);

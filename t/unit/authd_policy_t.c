@@ -302,7 +302,7 @@ fill(struct authd_store *s, struct hasher *h)
 	rc |= store_put_tenant(s, VIEW("acme"), &(struct record_tenant){ .enabled = true }, &e);
 	rc |= store_put_tenant(s, VIEW("closed"), &(struct record_tenant){ .enabled = false }, &e);
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-		struct record_key k = { .revoked = keys[i].revoked };
+		struct record_key k = { .revoked = keys[i].revoked, .rights = RIGHT_SEND };
 		snprintf(k.tenant, sizeof(k.tenant), "%s", keys[i].tenant);
 		rc |= secret_derive(h, view_str(keys[i].secret), &k, &e);
 		rc |= store_next_serial(s, &k.serial, &e);
@@ -393,11 +393,12 @@ test_check_mail(struct authd_store *s)
 		{ "nobody", "", "a@example.com", 550, "tenant does not exist" },
 		{ "", "", "a@example.com", 550, "tenant does not exist" },
 	};
+	struct check_records found;
 	struct policy_reply r;
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		check_mail(s, view_str(rows[i].tenant), view_str(rows[i].user),
-		    view_str(rows[i].sender), &r);
+		check_mail(s, &(struct check_sender){ .tenant = view_str(rows[i].tenant),
+		    .user = view_str(rows[i].user), .sender = view_str(rows[i].sender) }, &found, &r);
 		ok(r.code == rows[i].code && strcmp(r.why, rows[i].why) == 0,
 		    "MAIL question %zu: %u %s (A21, G2, G8)", i, r.code, r.why);
 	}
@@ -409,6 +410,7 @@ test_store_failure(struct hasher *h, const char *dir)
 {
 	struct buf file = BUF_INIT(256), out = BUF_INIT(1024);
 	struct check_identity id;
+	struct check_records found;
 	struct policy_reply r;
 	struct err e;
 
@@ -426,7 +428,8 @@ test_store_failure(struct hasher *h, const char *dir)
 	    reply_line(&r, &out), "454 4.7.0 Temporary authentication failure", "AUTH on damage");
 	ok(strstr(r.why, "checksum") != NULL, "the log says why: %s", r.why);
 	ok(*id.user == '\0' && *id.tenant == '\0', "no identity");
-	check_mail(s, VIEW("acme"), VIEW("alice"), VIEW("a@example.com"), &r);
+	check_mail(s, &(struct check_sender){ .tenant = VIEW("acme"), .user = VIEW("alice"),
+	    .sender = VIEW("a@example.com") }, &found, &r);
 	is_str(reply_line(&r, &out), "451 4.3.0 Temporary lookup failure", "MAIL on damage");
 	ok(store_begin(s, &e) < 0, "no changes any more");
 	ok(store_dead(s), "only a new process helps");
