@@ -24,6 +24,8 @@ struct hasher {
 int hasher_open(struct hasher *h, struct err *e);
 void hasher_close(struct hasher *h);
 
+/* Up to 256 random bytes. */
+int secret_bytes(void *p, size_t n, struct err *e);
 /* `chars` (a multiple of 8) random characters of lower-case base32, and a NUL. */
 int secret_text(char *out, size_t chars, struct err *e);
 /*

@@ -189,17 +189,22 @@ static void
 run_path(struct session *s, const struct addr *a)
 {
 	struct view rcpt = addr_whole(a);
+	struct view domain = a->domain;
 	enum rcpt_kind kind;
 	struct verdict v = kind_of(s, a, &kind);
 
+	/* <postmaster> is ours whoever writes to him (S11), also at the domain of return addresses. */
+	if (kind == RCPT_RETURNED && view_iis(a->local, "postmaster")) {
+		domain.n = 0;
+		kind = RCPT_NORMAL;
+	}
 	if (v.code == 0)
-		v = policy_rcpt(s->txn.right, &rcpt, a->domain, s->listener->site->postmaster);
+		v = policy_rcpt(s->txn.right, &rcpt, domain, s->listener->site->postmaster);
 	if (v.code) {
 		refuse(s, v.code, v.esc, view_str(v.text), rcpt);
 		return;
 	}
-	/* <postmaster> is ours whoever writes to him (S11). */
-	bool stranger = s->txn.right == RIGHT_LOCAL && a->domain.n;
+	bool stranger = s->txn.right == RIGHT_LOCAL && domain.n;
 	if (stranger || kind == RCPT_RETURNED || s->txn.grant.check_rcpts) {
 		gather(s, rcpt, kind);
 		return;
