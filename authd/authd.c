@@ -85,6 +85,22 @@ on_watch(struct loop_timer *t)
 	loop_timer_set(d->daemon->loop, &d->watch, WATCH_MS);
 }
 
+/* Only where return addresses are in use. */
+static void
+look_at_return_keys(struct authd *d)
+{
+	struct err e;
+	int rc = 0;
+
+	if (*d->set.bounce_domain)
+		rc = return_keys_rotate(&d->return_keys, d->store, clock_wall_us(),
+		    d->set.token_lifetime_s, &e);
+	if (rc < 0)
+		log_error("secret of return addresses: %s", e.text);
+	else if (rc > 0)
+		queue_tell_return_key(d);
+}
+
 static void
 prune_audit(struct authd *d)
 {
@@ -104,6 +120,7 @@ on_checkpoint(struct loop_timer *t)
 	if (store_checkpoint(d->store, &e) < 0)
 		log_error("%s", e.text);
 	prune_audit(d);
+	look_at_return_keys(d);
 	loop_timer_set(d->daemon->loop, &d->checkpoint, CHECKPOINT_MS);
 }
 
@@ -148,6 +165,7 @@ authd_reload(struct daemon *daemon, struct err *e)
 
 	(void)e;
 	settings_load(&d->set, daemon->conf);
+	look_at_return_keys(d);
 	return 0;
 }
 
@@ -180,13 +198,17 @@ authd_init(struct daemon *daemon, struct err *e)
 		return -1;
 	if (usages_open(&d->usages, daemon->loop, d->store, e) < 0 || make_seeds(d, e) < 0)
 		return -1;
+	if (return_keys_load(&d->return_keys, d->store, e) < 0)
+		return -1;
 	settings_load(&d->set, daemon->conf);
 	prune_audit(d);
+	look_at_return_keys(d);
 	store_set_txt_client(d->store, &d->txt);
 	contain_live(d, &d->live);
 	store_set_live(d->store, &d->live);
 	if (channel_is_open(&d->qmgr)) /* it came first */
 		contain_tell_all(d);
+	queue_tell_return_key(d);
 	d->checkpoint.fire = on_checkpoint;
 	d->watch.fire = on_watch;
 	loop_timer_set(daemon->loop, &d->checkpoint, CHECKPOINT_MS);

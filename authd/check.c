@@ -127,8 +127,8 @@ check_salt(struct authd_store *s, struct hasher *h, struct view user,
 }
 
 /* What stands behind the last '@'; the local part may hold others, in quotes. */
-static struct view
-domain_of(struct view sender)
+struct view
+check_domain_of(struct view sender)
 {
 	size_t n = sender.n;
 
@@ -144,7 +144,7 @@ domain_facts(struct authd_store *s, struct view tenant, struct policy_mail *f,
 	struct buf name = BUF_INIT(DOMAIN_BYTES);
 	int rc = 0;
 
-	if (domain_canonical(domain_of(f->sender), &name))
+	if (domain_canonical(check_domain_of(f->sender), &name))
 		rc = store_get_domain(s, buf_view(&name), d, e);
 	if (rc == 1) {
 		f->domain_known = true;
@@ -155,18 +155,34 @@ domain_facts(struct authd_store *s, struct view tenant, struct policy_mail *f,
 	return rc;
 }
 
+/* 1 found in any form of its name, 0, -1. */
+static int
+find_domain(struct authd_store *s, struct view domain, struct record_domain *d)
+{
+	struct buf name = BUF_INIT(DOMAIN_BYTES);
+	struct err e;
+	int rc = domain_canonical(domain, &name) ? store_get_domain(s, buf_view(&name), d, &e) : 0;
+
+	buf_free(&name);
+	return rc;
+}
+
 int
 check_domain(struct authd_store *s, struct view tenant, struct view domain)
 {
-	struct buf name = BUF_INIT(DOMAIN_BYTES);
 	struct record_domain d;
-	struct err e;
-	int rc = 0;
+	int rc = find_domain(s, domain, &d);
 
-	if (domain_canonical(domain, &name))
-		rc = store_get_domain(s, buf_view(&name), &d, &e);
-	buf_free(&name);
 	return rc == 1 ? d.verified && view_is(tenant, d.tenant) : rc;
+}
+
+int
+check_hosted(struct authd_store *s, struct view domain)
+{
+	struct record_domain d;
+	int rc = find_domain(s, domain, &d);
+
+	return rc == 1 ? d.verified && d.hosted : rc;
 }
 
 static void

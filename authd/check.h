@@ -32,6 +32,10 @@ void check_salt(struct authd_store *s, struct hasher *h, struct view user,
     unsigned char salt[static SALT_BYTES], uint32_t *iterations);
 /* Is the domain, in any form, a verified one of the tenant? 1, 0, -1: the store failed. */
 int check_domain(struct authd_store *s, struct view tenant, struct view domain);
+/* Is mail for it taken from anybody (G11)? As check_domain(). */
+int check_hosted(struct authd_store *s, struct view domain);
+/* What stands behind the last '@'. */
+struct view check_domain_of(struct view addr);
 /* Who wants to use which envelope sender. user empty: identified by network. */
 struct check_sender {
 	struct view tenant, user, client, sender;

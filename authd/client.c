@@ -170,6 +170,32 @@ find_records(struct authd *d, struct view tenant, struct view user, struct check
 	return rc < 0 ? -1 : 0;
 }
 
+/* Mail of a client that nobody knows: for hosted domains only (G11). */
+static void
+judge_stranger(struct authd *d, struct view addr, struct policy_reply *r)
+{
+	static const struct policy_reply replies[] = {
+		{ .code = 554, .esc = { 5, 7, 1 }, .text = "Relay access denied" },
+		{ .code = 250, .esc = { 2, 1, 5 }, .text = "Ok" },
+	};
+	int rc = check_hosted(d->store, check_domain_of(addr));
+
+	if (rc >= 0)
+		*r = replies[rc];
+}
+
+static void
+judge_returned(struct authd *d, struct view addr, struct policy_reply *r)
+{
+	return_keys_check(&d->return_keys, view_cut(&addr, '@'), clock_wall_us(), r);
+}
+
+static bool
+is_return_address(const struct authd *d, struct view addr)
+{
+	return *d->set.bounce_domain && view_iis(check_domain_of(addr), d->set.bounce_domain);
+}
+
 static bool
 on_rcpt_check(struct client *c, struct channel *ch, const struct ipc_rcpt_check *m, int *fd)
 {
@@ -178,19 +204,22 @@ on_rcpt_check(struct client *c, struct channel *ch, const struct ipc_rcpt_check 
 	struct buf results = BUF_INIT(IPC_BULK_MAX);
 	struct view names = m->rcpts;
 	struct ipc_rcpt_name name;
-	struct check_records found;
+	struct check_records found = { .tenant = { .enabled = false } };
 	struct policy_reply r;
 	bool hold = false;
 
 	(void)fd;
 	if (!ipc_records_ok(&ipc_desc_rcpt_name, names))
 		return false;
-	int rc = find_records(c->d, m->tenant, m->user, &found);
+	int rc = m->tenant.n ? find_records(c->d, m->tenant, m->user, &found) : 0;
 	while (ipc_next(&ipc_desc_rcpt_name, &names, &name)) {
-		if (rc == 0)
+		r = failed;
+		if (is_return_address(c->d, name.addr))
+			judge_returned(c->d, name.addr, &r);
+		else if (m->tenant.n == 0)
+			judge_stranger(c->d, name.addr, &r);
+		else if (rc == 0)
 			grant_rcpt(c->d, &found, m->tenant, m->user, &hold, &r);
-		else
-			r = failed;
 		IPC_RECORD(&results, rcpt_verdict, .code = r.code, .esc = esc_pack(r.esc),
 		    .text = view_str(r.text));
 	}
@@ -222,15 +251,6 @@ on_from_check(struct client *c, struct channel *ch, const struct ipc_from_check 
 		rc = check_domain(c->d->store, m->tenant, at.domain);
 	IPC_SEND(ch, from_result, .req = m->req, .ok = rc == 1, .failed = rc < 0,
 	    .domain = rc == 1 ? VIEW("") : at.domain);
-	return true;
-}
-
-static bool
-on_token_check(struct client *c, struct channel *ch, const struct ipc_token_check *m, int *fd)
-{
-	(void)c, (void)fd;
-	IPC_SEND(ch, token_result, .req = m->req, .code = 550, .esc = esc_pack(ESC(5, 1, 1)),
-	    .text = VIEW("Recipient address rejected: no such return address"));
 	return true;
 }
 

@@ -46,6 +46,15 @@ queue_detach(struct authd *d)
 }
 
 void
+queue_tell_return_key(struct authd *d)
+{
+	const struct token_secret *k = return_keys_current(&d->return_keys);
+
+	if (k && channel_is_open(&d->qmgr))
+		IPC_SEND(&d->qmgr, token_key, .id = k->id, .key = view_of(k->key, k->n), .current = true);
+}
+
+void
 queue_attach(struct authd *d, uint32_t instance, int fd)
 {
 	static const struct channel_ops ops = { on_frame, on_closed };
@@ -56,5 +65,6 @@ queue_attach(struct authd *d, uint32_t instance, int fd)
 		close(fd);
 	} else if (d->store) {
 		contain_tell_all(d);
+		queue_tell_return_key(d);
 	}
 }

@@ -18,8 +18,8 @@ crypto_fail(struct err *e)
 	return err_set(e, ERR_TEMP, ESC(4, 3, 0), "libcrypto failed");
 }
 
-static int
-random_bytes(void *p, size_t n, struct err *e)
+int
+secret_bytes(void *p, size_t n, struct err *e)
 {
 	/* Up to 256 bytes come whole or not at all. */
 	if (n > 256 || getrandom(p, n, 0) != (ssize_t)n)
@@ -38,7 +38,7 @@ hasher_open(struct hasher *h, struct err *e)
 		h->nobody.scram_stored_key, h->nobody.former_scram_stored_key,
 		h->nobody.scram_server_key };
 	for (size_t i = 0; i < sizeof(made) / sizeof(made[0]); i++)
-		if (random_bytes(made[i], DIGEST_BYTES, e) < 0)
+		if (secret_bytes(made[i], DIGEST_BYTES, e) < 0)
 			return -1;
 	return 0;
 }
@@ -64,7 +64,7 @@ secret_text(char *out, size_t chars, struct err *e)
 	unsigned char raw[256];
 	size_t n = chars / 8 * 5;
 	uint64_t five = 0;
-	int rc = random_bytes(raw, n, e);
+	int rc = secret_bytes(raw, n, e);
 
 	for (size_t i = 0, at = 0; rc == 0 && i < n; i++) {
 		five = five << 8 | raw[i];
@@ -109,8 +109,8 @@ secret_derive_scram(struct hasher *h, struct view secret, struct record_key *k)
 int
 secret_derive(struct hasher *h, struct view secret, struct record_key *k, struct err *e)
 {
-	if (random_bytes(k->salt, SALT_BYTES, e) < 0 ||
-	    random_bytes(k->scram_salt, SALT_BYTES, e) < 0)
+	if (secret_bytes(k->salt, SALT_BYTES, e) < 0 ||
+	    secret_bytes(k->scram_salt, SALT_BYTES, e) < 0)
 		return -1;
 	k->scram_iterations = SCRAM_ITERATIONS;
 	if (k->former_until_us) {

@@ -26,6 +26,8 @@ int hasher_open(struct hasher *h, struct err *e);
 bool hasher_seed(struct hasher *h, uint64_t seed);
 void hasher_close(struct hasher *h);
 
+/* Up to 256 random bytes. */
+int secret_bytes(void *p, size_t n, struct err *e);
 /* `chars` (a multiple of 8) random characters of lower-case base32, and a NUL. */
 int secret_text(char *out, size_t chars, struct err *e);
 /*

@@ -40,6 +40,7 @@ settings_load(struct settings *out, const struct conf *c)
 	/* The check of the configuration has let nothing else through. */
 	if (!rewrite_parse(view_str(c->envelope_sender.rewrite), &s.rewrite))
 		s.rewrite.mode = REWRITE_KEEP;
+	s.token_lifetime_s = c->envelope_sender.token_lifetime;
 	snprintf(s.bounce_domain, sizeof(s.bounce_domain), "%s", c->envelope_sender.bounce_domain);
 	*out = s;
 }

@@ -18,6 +18,7 @@ struct settings {
 	bool header_from_tenant;
 	struct rewrite rewrite; /* of every sender whose domain says nothing */
 	char bounce_domain[256]; /* of return addresses; empty: there are none */
+	uint64_t token_lifetime_s;
 };
 
 void settings_load(struct settings *out, const struct conf *c);

@@ -57,7 +57,7 @@ int store_begin(struct authd_store *s, struct err *e);
 int store_commit(struct authd_store *s, struct err *e);
 void store_abort(struct authd_store *s); /* also when nothing was begun */
 
-enum store_table { STORE_tenant, STORE_key, STORE_domain, STORE_counter, STORE_audit, STORE_TABLES };
+enum store_table { STORE_tenant, STORE_key, STORE_domain, STORE_counter, STORE_audit, STORE_return_key, STORE_TABLES };
 
 /* "tenant", "key", "domain": for people. */
 const char *store_table_word(enum store_table t);

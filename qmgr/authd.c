@@ -42,11 +42,12 @@ on_timer(struct loop_timer *t)
 }
 
 void
-outcomes_count(const struct message *m, enum outcome_kind kind)
+outcomes_count(const struct rcpt *r, enum outcome_kind kind)
 {
+	const struct message *m = r->m;
 	struct outcomes *o = &m->q->outcomes;
 
-	if (*m->tenant->name == '\0')
+	if (r->kind != RCPT_NORMAL || *m->tenant->name == '\0')
 		return; /* reports of our own, mail for hosted domains */
 	row_of(m->q, m)->n[kind]++;
 	if (!loop_timer_armed(&o->timer)) {

@@ -8,7 +8,7 @@
  * conn     smtp processes, connections, jobs    | report    reports by bounce
  * loader   deferred recipients that are due     | compact   nearly dead segments
  * admin    mtactl                               | authd     what tenants did, their paces
- * keyhold  mail of frozen keys                  |
+ * keyhold  mail of frozen keys                  | special   simulator, returned mail, copies
  * sched, retry, route: pure decisions
  */
 #ifndef EKIDEN_QMGR_QMGR_H
@@ -18,6 +18,7 @@
 #include "lib/daemon.h"
 #include "lib/db.h"
 #include "lib/segment.h"
+#include "lib/token.h"
 #include "qmgr/retry.h"
 #include "qmgr/route.h"
 #include "lib/table.h"
@@ -35,6 +36,8 @@ struct settings {
 	const char *helo; /* of d->conf */
 	uint32_t connections, connections_total, messages_per_connection, recipients_per_message;
 	uint32_t idle_s;
+	const struct relay *copy_to; /* host NULL: no copies */
+	uint16_t token_days;
 	uint64_t active;
 	uint64_t segment_size;
 	uint32_t spare_segments, compact_percent;
@@ -88,13 +91,6 @@ struct store {
 	struct buf unlink; /* big files that go when what is above is durable */
 };
 
-/* What return addresses are signed with now; n 0: authd did not say yet. */
-struct return_key {
-	uint8_t id;
-	uint8_t n;
-	unsigned char key[64];
-};
-
 /* What became of recipients since authd was told last (authd.c). */
 struct outcomes {
 	struct table table;
@@ -116,7 +112,8 @@ struct qmgr {
 	struct link writers, smtps;
 	struct channel *bounce; /* NULL: none */
 	struct channel authd;
-	struct return_key return_key;
+	struct token_secret return_key; /* of return addresses; n 0: authd did not say yet */
+	struct table returned; /* with bounce (special.c) */
 	struct outcomes outcomes;
 	struct table frozen;  /* keys (keyhold.c) */
 	struct link keyholds; /* orders under way */
