@@ -198,7 +198,7 @@ authd_init(struct daemon *daemon, struct err *e)
 		return -1;
 	if (usages_open(&d->usages, daemon->loop, d->store, e) < 0 || make_seeds(d, e) < 0)
 		return -1;
-	if (return_keys_load(&d->return_keys, d->store, e) < 0)
+	if (return_keys_load(&d->return_keys, d->store, e) < 0 && e->class != ERR_DAMAGED)
 		return -1;
 	settings_load(&d->set, daemon->conf);
 	prune_audit(d);

@@ -56,7 +56,7 @@ check(struct view v)
 	REQUIRE(v.n > 2 && v.p[v.n - 1] == '\n');
 	for (size_t i = 0; i < v.n; i++) {
 		unsigned char c = (unsigned char)v.p[i];
-		REQUIRE(c < 0x80 && c != 0 && c != 0x7f);
+		REQUIRE(c < 0x80 && c != 0);
 		REQUIRE(c != '\r' || (i + 1 < v.n && v.p[i + 1] == '\n'));
 		if (c == '\n') {
 			REQUIRE(i && v.p[i - 1] == '\r');
@@ -68,19 +68,10 @@ check(struct view v)
 }
 
 /* Fields of the report itself, by our own scanner: each is there once. */
-static unsigned fields_seen, from_seen, to_seen;
-static void
-field(void *ctx, struct view name, struct view value)
-{
-	(void)ctx, (void)value;
-	fields_seen++;
-	from_seen += view_iis(name, "From");
-	to_seen += view_iis(name, "To");
-}
-
 static void
 scan(struct view message)
 {
+	struct header_list list;
 	struct header_scan s;
 	struct buf out = BUF_INIT(8 << 20), stuffed = BUF_INIT(16 << 20);
 
@@ -92,13 +83,12 @@ scan(struct view message)
 		buf_putc(&stuffed, '\n');
 	}
 	buf_puts(&stuffed, ".\r\n");
-	header_scan_init(&s, 2000, 100000);
-	s.field = field;
-	fields_seen = from_seen = to_seen = 0;
+	header_list_init(&list, 100000);
+	header_scan_init(&s, 2000, 100000, &list);
 	struct view v = buf_view(&stuffed);
 	REQUIRE(header_scan_data(&s, &v, &out) == SCAN_END && s.fault == HEADER_GOOD && v.n == 0);
-	REQUIRE(from_seen == 1 && to_seen == 1 && fields_seen < 20);
-	header_scan_free(&s);
+	REQUIRE(list.counts[HEADER_FROM] == 1 && list.counts[HEADER_TO] == 1 && list.count < 20);
+	header_list_free(&list);
 	buf_free(&out);
 	buf_free(&stuffed);
 }
