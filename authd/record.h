@@ -133,7 +133,12 @@ enum header_from { HEADER_FROM_DEFAULT = 0, HEADER_FROM_ANY = 1, HEADER_FROM_TEN
 	R(4, text, tenant, NAME_BYTES)                                                             \
 	R(5, text, what, WHAT_BYTES)
 
-#define RECORDS(X) X(tenant) X(key) X(domain) X(counter) X(audit)
+/* Key: its number in return addresses, three digits (authd/return_key.h). */
+#define RECORD_return_key(R)                                                                       \
+	R(1, u64, made_us, 8)                                                                      \
+	R(2, bytes, secret, DIGEST_BYTES)
+
+#define RECORDS(X) X(tenant) X(key) X(domain) X(counter) X(audit) X(return_key)
 
 #define RECORD_MEMBER_flag(field, size) bool field;
 #define RECORD_MEMBER_u32(field, size) uint32_t field;

@@ -73,13 +73,14 @@ static const struct {
 	[STORE_domain] = { "domains", "domains-by-tenant", domain_index, &record_type_domain },
 	[STORE_counter] = { "counters", NULL, NULL, &record_type_counter },
 	[STORE_audit] = { "audit", NULL, NULL, &record_type_audit },
+	[STORE_return_key] = { "return-keys", NULL, NULL, &record_type_return_key },
 };
 
 const char *
 store_table_word(enum store_table t)
 {
 	static const char *const words[STORE_TABLES] = { "tenant", "key", "domain", "counter",
-		"audit" };
+		"audit", "return key" };
 
 	return words[t];
 }
@@ -267,6 +268,18 @@ bool
 store_dead(const struct authd_store *s)
 {
 	return s->env && db_env_dead(s->env);
+}
+
+struct db_env *
+store_env(const struct authd_store *s)
+{
+	return s->env;
+}
+
+void
+store_mark_changed(struct authd_store *s)
+{
+	s->changed = true;
 }
 
 int

@@ -14,6 +14,7 @@
 
 struct authd_store;
 struct txt_client;
+struct db_env;
 struct live;
 
 /* dir: see db_env_open(). Reads every record once. NULL on failure. */
@@ -33,6 +34,10 @@ void store_close(struct authd_store **s);
 
 /* Only a new process can go on with it (db_env_dead()). */
 bool store_dead(const struct authd_store *s);
+/* The environment, for tables of others in it; they are closed before the store is. */
+struct db_env *store_env(const struct authd_store *s);
+/* The others committed something. */
+void store_mark_changed(struct authd_store *s);
 /* Nothing to do when nothing changed. */
 int store_checkpoint(struct authd_store *s, struct err *e);
 
@@ -52,7 +57,7 @@ int store_begin(struct authd_store *s, struct err *e);
 int store_commit(struct authd_store *s, struct err *e);
 void store_abort(struct authd_store *s); /* also when nothing was begun */
 
-enum store_table { STORE_tenant, STORE_key, STORE_domain, STORE_counter, STORE_audit, STORE_TABLES };
+enum store_table { STORE_tenant, STORE_key, STORE_domain, STORE_counter, STORE_audit, STORE_return_key, STORE_TABLES };
 
 /* "tenant", "key", "domain": for people. */
 const char *store_table_word(enum store_table t);

@@ -187,7 +187,7 @@ revive(struct reader *rd, uint64_t at, const struct record *r, const struct enve
 	message_log_active(m);
 	for (uint32_t i = 0; i < m->nrcpt; i++)
 		if (m->rcpts[i].state == R_NEW)
-			rcpt_activate(&m->rcpts[i]);
+			rcpt_begin(&m->rcpts[i]);
 }
 
 static void

@@ -171,6 +171,13 @@ site_unref(struct site **sp)
 	sign_rules_clear(&s->sign);
 	free(s->hostname);
 	free(s->postmaster);
+	for (size_t i = 0; i < TAGS; i++)
+		free(s->tags[i]);
+	free(s->simulator);
+	free(s->bounce_domain);
+	for (size_t i = 0; i < s->legacy.n; i++)
+		free(s->legacy.v[i]);
+	free(s->legacy.v);
 	free(s);
 }
 
@@ -191,6 +198,16 @@ site_new(const struct conf *c)
 	s->limits = c->limits;
 	s->received = c->received;
 	sign_rules_init(&s->sign, &c->dkim);
+	s->duplicates = c->duplicate_fields;
+	s->tags[TAG_TAG] = x_strdup(c->tag_header);
+	s->tags[TAG_BATCH] = x_strdup(c->batch_header);
+	s->tags[TAG_LABEL] = x_strdup(c->label_header);
+	s->simulator = x_strdup(c->simulator_domain);
+	s->bounce_domain = x_strdup(c->envelope_sender.bounce_domain);
+	s->legacy.v = x_calloc(c->legacy_local_part_domains.n, sizeof(*s->legacy.v));
+	for (; s->legacy.n < c->legacy_local_part_domains.n; s->legacy.n++)
+		s->legacy.v[s->legacy.n] = x_strdup(c->legacy_local_part_domains.v[s->legacy.n]);
+	s->copies = c->bcc_forward.host != NULL;
 	return s;
 }
 

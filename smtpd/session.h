@@ -35,7 +35,7 @@ enum session_state {
 
 /* What another daemon is asked (peers.c). */
 enum question {
-	ASK_NAME, ASK_CONNECT, ASK_AUTH, ASK_SALT, ASK_MAIL, ASK_RCPTS, ASK_FROM, ASK_TOKEN
+	ASK_NAME, ASK_CONNECT, ASK_AUTH, ASK_SALT, ASK_MAIL, ASK_RCPTS, ASK_FROM
 };
 
 enum { COMMAND_COUNT_MAX = 24, IP_TEXT_MAX = 46 };
@@ -119,13 +119,11 @@ struct ipc_auth_result;
 struct ipc_scram_salt;
 struct ipc_mail_result;
 struct ipc_rcpt_result;
-struct ipc_token_result;
 void session_got_connect(struct session *s, const struct ipc_connect_result *m);
 void session_got_auth(struct session *s, const struct ipc_auth_result *m);
 void session_got_salt(struct session *s, const struct ipc_scram_salt *m);
 void session_got_mail(struct session *s, const struct ipc_mail_result *m);
 void session_got_rcpts(struct session *s, const struct ipc_rcpt_result *m);
-void session_got_token(struct session *s, const struct ipc_token_result *m);
 /* No answer is waited for any more. */
 static inline void
 session_forget(struct session *s)

@@ -82,24 +82,32 @@ sign_clear(struct txn *t)
 	}
 }
 
+struct first {
+	struct buf domain; /* canonical */
+	bool met;
+};
+
+static void
+meet_first(void *ctx, const struct addr *a)
+{
+	struct first *f = ctx;
+
+	if (!f->met && !domain_canonical(a->domain, &f->domain))
+		buf_clear(&f->domain);
+	f->met = true;
+}
+
 /* The canonical domain of the first address of From; empty when it has none. */
 static struct view
 from_domain(struct txn *t)
 {
 	ptrdiff_t i = header_list_find(&t->header, HEADER_FROM, 0);
-	struct buf first = BUF_INIT(ADDR_MAX + 2), domain = BUF_INIT(1024);
+	struct first f = { .domain = BUF_INIT(1024) };
 	struct view found = VIEW("");
-	unsigned count;
 
-	if (i >= 0 && header_from_valid(header_list_value(&t->header, (uint32_t)i), &count, &first)) {
-		struct view v = buf_view(&first);
-		for (ptrdiff_t at; (at = view_index(v, '@')) >= 0;)
-			v = view_skip(v, (size_t)at + 1);
-		if (domain_canonical(v, &domain))
-			found = arena_view(&t->arena, buf_view(&domain));
-	}
-	buf_free(&first);
-	buf_free(&domain);
+	if (i >= 0 && header_from_read(header_list_value(&t->header, (uint32_t)i), meet_first, &f))
+		found = arena_view(&t->arena, buf_view(&f.domain));
+	buf_free(&f.domain);
 	return found;
 }
 

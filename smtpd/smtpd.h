@@ -15,6 +15,9 @@
 
 struct session;
 
+/* What header fields may say of a message beside its content (P8, A25). */
+enum tag { TAG_TAG, TAG_BATCH, TAG_LABEL, TAGS };
+
 /* Of one configuration; sessions of a former one keep theirs. */
 struct site {
 	unsigned refs;
@@ -22,6 +25,12 @@ struct site {
 	struct conf_limits limits;
 	enum conf_received received;
 	struct sign_rules sign;
+	enum conf_duplicates duplicates;
+	/* Empty when not set. */
+	char *tags[TAGS]; /* names of header fields */
+	char *simulator, *bounce_domain;
+	struct conf_list legacy; /* domains with misplaced dots */
+	bool copies; /* of every message, for bcc-forward */
 };
 
 struct listener {
@@ -98,8 +107,6 @@ bool peers_ask_rcpts(struct session *s, uint32_t count, struct view rcpts); /* r
 struct ipc_from_result;
 bool peers_ask_from(struct session *s, struct view domains,
     void (*got)(struct session *s, const struct ipc_from_result *m));
-/* For the recipient that txn.ask[0] holds, alone. */
-bool peers_ask_token(struct session *s, struct view local);
 /* The client's place is free again. Idempotent. */
 void peers_disconnect(struct session *s);
 /* What became of the transaction that authd reserved quota for. */

@@ -349,7 +349,8 @@ segment(size_t n)
 struct mail {
 	const char *sender;
 	const char *rcpts[16];
-	uint8_t notify;
+	uint8_t notify, kind; /* of each recipient */
+	uint32_t flags;
 	size_t size; /* of the content; 0: a short one */
 	uint64_t big;
 	uint64_t age_s;
@@ -369,16 +370,18 @@ put_record(struct buf *b, struct seg *s, struct mail *m, struct segment_rcpt *rc
 	uint64_t now = clock_wall_us() - m->age_s * 1000000;
 	struct envelope env = { .qid = qid_make(s->gen, s->index++), .arrival_us = now,
 		.received_us = now, .sender = view_str(m->sender), .tenant = VIEW("acme"),
-		.user = VIEW("app1"), .size = body.n, .rcpts = rcpts };
+		.user = VIEW("app1"), .size = body.n, .rcpts = rcpts, .flags = m->flags,
+		.return_domain = VIEW("bounce.test"), .key_serial = 9, .hold_reason = VIEW("held: over quota"),
+		.tag = VIEW("campaign") };
 
 	while (m->rcpts[env.nrcpt]) {
 		rcpts[env.nrcpt] = (struct segment_rcpt){ view_str(m->rcpts[env.nrcpt]), VIEW(""),
-			m->notify };
+			m->notify, m->kind };
 		env.nrcpt++;
 	}
 	uint32_t crc = crc32c(crc32c(0, front, sizeof(front) - 1), body.p, body.n);
 	if (m->big) {
-		env.flags = SEGMENT_BIG;
+		env.flags |= SEGMENT_BIG;
 		env.big = m->big;
 	}
 	record_head_put(b, s->gen, &env, sizeof(front) - 1, m->big ? 0 : body.n, crc, &m->r);

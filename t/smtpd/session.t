@@ -85,8 +85,7 @@ DIALOGUES = {
          "250-ENHANCEDSTATUSCODES\n250-STARTTLS\n250 LIMITS"),
         ("MAIL FROM:<>", "250 2.1.0"), ("RCPT TO:<x@y.example>",
                                         "554 5.7.1 <x@y.example>: Relay access denied"),
-        ("RCPT TO:<postmaster>", "554 5.7.1 <postmaster>: Relay access denied"),
-        ("DATA", "503 5.5.1"), ("AUTH PLAIN AGFwcABnb29k", "503"), ("RSET", "250"),
+        ("DATA", "503 5.5.1"), ("RCPT TO:<PostMaster>", "250 2.1.5"), ("AUTH PLAIN AGFwcABnb29k", "503"), ("RSET", "250"),
         ("AUTH PLAIN AGFwcABnb29k", "538 5.7.11"), ("QUIT", "221 2.0.0 Bye")]),
     "A2 U02 key needed": ("key", [
         ("EHLO a", "250-"), ("MAIL FROM:<a@acme.example>", "530 5.7.0"),
