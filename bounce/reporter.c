@@ -6,6 +6,7 @@
 
 #include "bounce/dsn.h"
 #include "bounce/reporter.h"
+#include "lib/fault.h"
 #include "lib/log.h"
 
 struct report_job {
@@ -107,6 +108,7 @@ committed(struct spool_msg *m, const struct err *e)
 
 	if (e == NULL)
 		log_report(j);
+	(void)FAULT("report.synced");
 	end_job(j, e ? 0 : j->env.qid, e);
 }
 

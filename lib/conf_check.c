@@ -2,11 +2,13 @@
 /* Rules across directives. They need no file and no host: daemons apply them, too. */
 #include <arpa/inet.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/addr.h"
 #include "lib/conf_table.h"
+#include "lib/dkim.h"
 #include "lib/header_list.h"
 #include "lib/near.h"
 
@@ -274,31 +276,57 @@ has_certificate(const struct conf *c, const char *name)
 	return false;
 }
 
+static void
+unknown_certificate(struct conf_parse *p, struct conf_pos at, const char *user, const char *name)
+{
+	const struct conf *c = p->conf;
+	struct near near;
+
+	near_init(&near, view_str(name));
+	for (size_t i = 0; i < c->certificate_count; i++)
+		near_offer(&near, c->certificate[i].name);
+	conf_error(p, at, "%s: there is no certificate \"%s\"%s%s%s", user, name,
+	    near.best ? "; did you mean \"" : "", near.best ? near.best : "", near.best ? "\"?" : "");
+}
+
 /* false when TLS has no certificate at all: that is told once. */
 static bool
 check_certificate(struct conf_parse *p, const struct conf_listen *l, const struct conf_instance *in)
 {
 	const struct conf *c = p->conf;
-	struct near near;
+	struct conf_pos at = conf_where(p, in, "certificate");
+	char user[CONF_NAME_MAX + 16];
 
-	if (l->tls == CONF_TLS_none || has_certificate(c, l->certificate))
+	if (l->tls == CONF_TLS_none)
 		return true;
 	if (c->certificate_count == 0) {
-		conf_error(p, conf_where(p, in, "certificate"),
+		const char *name = l->certificate.n ? l->certificate.v[0] : "default";
+		conf_error(p, at,
 		    "listen %s: TLS needs a certificate: write \"certificate %s { chain FILE; key "
 		    "FILE }\"%s%s%s",
-		    l->name, l->certificate, p->dir ? " or put one into " : "",
-		    p->dir ? p->dir : "", p->dir ? "/tls/HOSTNAME.crt and .key" : "");
+		    l->name, name, p->dir ? " or put one into " : "", p->dir ? p->dir : "",
+		    p->dir ? "/tls/HOSTNAME.crt and .key" : "");
 		return false;
 	}
-	near_init(&near, view_str(l->certificate));
-	for (size_t i = 0; i < c->certificate_count; i++)
-		near_offer(&near, c->certificate[i].name);
-	conf_error(p, conf_where(p, in, "certificate"),
-	    "listen %s: there is no certificate \"%s\"%s%s%s", l->name, l->certificate,
-	    near.best ? "; did you mean \"" : "", near.best ? near.best : "",
-	    near.best ? "\"?" : "");
+	snprintf(user, sizeof(user), "listen %s", l->name);
+	for (size_t i = 0; i < l->certificate.n; i++)
+		if (!has_certificate(c, l->certificate.v[i]))
+			unknown_certificate(p, at, user, l->certificate.v[i]);
+	if (l->certificate.n == 0)
+		conf_error(p, at, "%s: TLS needs a certificate", user);
 	return true;
+}
+
+static void
+check_tls_versions(struct conf_parse *p, const struct conf_listen *l, const struct conf_instance *in)
+{
+	if (l->legacy_tls && l->tls_version != CONF_VERSION_1_2)
+		conf_error(p, conf_where(p, in, "tls-version"),
+		    "listen %s: tls-version 1.3 and legacy-tls exclude each other", l->name);
+	for (size_t i = 0; i < l->alpn.n; i++)
+		if (strlen(l->alpn.v[i]) > 255)
+			conf_error(p, conf_where(p, in, "alpn"),
+			    "listen %s: an ALPN name has at most 255 bytes", l->name);
 }
 
 static void
@@ -312,6 +340,7 @@ check_listeners(struct conf_parse *p)
 		check_plain(p, &c->listen[i], in);
 		check_networks(p, &c->listen[i], in);
 		check_implicit_port(p, &c->listen[i], in);
+		check_tls_versions(p, &c->listen[i], in);
 		if (some)
 			some = check_certificate(p, &c->listen[i], in);
 	}
@@ -413,12 +442,52 @@ check_sizes(struct conf_parse *p)
 		    "delivery: connections is larger than connections-total");
 }
 
+static void
+check_field_names(struct conf_parse *p, const char *directive, const struct conf_list *list)
+{
+	struct conf_pos at = conf_where(p, conf_instance_of(p, "dkim", 0), directive);
+
+	for (size_t i = 0; i < list->n; i++) {
+		struct view name = view_str(list->v[i]);
+		if (!dkim_name_valid(name))
+			conf_error(p, at, "dkim: %s: \"%s\" is not the name of a header field", directive,
+			    list->v[i]);
+		else if (!dkim_may_sign(name))
+			conf_error(p, at, "dkim: %s: %s changes on the way and cannot be signed", directive,
+			    list->v[i]);
+		else if (!strcmp(directive, "oversign") && view_index(name, '*') >= 0)
+			conf_error(p, at, "dkim: oversign: \"%s\": needs whole names", list->v[i]);
+	}
+}
+
+static void
+check_dkim(struct conf_parse *p)
+{
+	const struct conf_dkim *d = &p->conf->dkim;
+
+	check_field_names(p, "headers", &d->headers);
+	check_field_names(p, "oversign", &d->oversign);
+	if (*d->default_domain && !conf_host_valid(view_str(d->default_domain)))
+		conf_error(p, conf_where(p, conf_instance_of(p, "dkim", 0), "default-domain"),
+		    "dkim: default-domain: \"%s\" is not a domain", d->default_domain);
+}
+
+static void
+check_client_certificate(struct conf_parse *p)
+{
+	const char *name = p->conf->delivery.certificate;
+
+	if (*name && !has_certificate(p->conf, name))
+		unknown_certificate(p, conf_where(p, conf_instance_of(p, "delivery", 0), "certificate"),
+		    "delivery", name);
+}
+
 void
 conf_check(struct conf_parse *p)
 {
 	static void (*const checks[])(struct conf_parse *) = { check_required, check_text_names,
-		check_transport, check_relay, check_tags, check_domains, check_folders, check_retry, check_listeners,
-		check_addresses, check_sizes };
+		check_transport, check_relay, check_tags, check_domains, check_folders, check_retry,
+		check_listeners, check_addresses, check_sizes, check_dkim, check_client_certificate };
 
 	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)
 		checks[i](p);

@@ -24,7 +24,12 @@
 	X(debug, "debug") X(info, "info") X(warning, "warning") X(error, "error")
 #define CONF_CHOICE_header_from(X) X(any, "any") X(tenant, "tenant")
 #define CONF_CHOICE_duplicates(X) X(refuse, "refuse") X(log, "log") X(accept, "accept")
-#define CONF_CHOICES(C) C(tls) C(policy) C(received) C(method) C(level) C(header_from) C(duplicates)
+#define CONF_CHOICE_version(X) X(1_2, "1.2") X(1_3, "1.3")
+#define CONF_CHOICE_canon(X) X(simple, "simple") X(relaxed, "relaxed")
+#define CONF_CHOICE_unsigned(X) X(send, "send") X(defer, "defer") X(refuse, "refuse")
+#define CONF_CHOICES(C)                                                                            \
+	C(tls) C(policy) C(received) C(method) C(level) C(header_from) C(duplicates)               \
+	C(version) C(canon) C(unsigned)
 
 #define CONF_main(D)                                                                               \
 	D(text, hostname, "hostname", "", 0, 253,                                                  \
@@ -44,6 +49,11 @@
 	    "SMTP server processes; 0: one per core.")                                             \
 	D(number, smtp_processes, "smtp-processes", "0", 0, 256,                                   \
 	    "SMTP client processes; 0: one per core.")                                             \
+	D(number, signd_processes, "signd-processes", "1", 1, 64,                                  \
+	    "Processes that hold the private keys and sign.")                                      \
+	D(duration, ticket_rotation, "ticket-rotation", "2h", 1, 604800,                           \
+	    "TLS session tickets are made with a new key this often; the key before it still opens " \
+	    "them.")                                                                               \
 	D(choice_received, received, "received", "abbreviated", 0, 0,                              \
 	    "Received field on accepted mail: abbreviated hides the client's address.")            \
 	D(relay, relayhost, "relayhost", "", 0, 300,                                               \
@@ -82,8 +92,18 @@
 	    "none: only on loopback or for trusted networks.")                                     \
 	D(auth, auth, "auth", "required", 0, 0,                                                    \
 	    "required | optional | networks CIDR… tenant NAME [and key].")                         \
-	D(text, certificate, "certificate", "default", 1, 64, "Name of a certificate block.")      \
+	D(list, certificate, "certificate", "default", 1, 64,                                      \
+	    "Names of certificate blocks. The client is shown the one for the name it asks for "   \
+	    "(SNI), RSA or ECDSA as it can; else the first.")                                      \
+	D(choice_version, tls_version, "tls-version", "1.2", 0, 0, "Least TLS version.")           \
 	D(flag, legacy_tls, "legacy-tls", "no", 0, 0, "Also TLS 1.0 and 1.1.")                     \
+	D(text, ciphers, "ciphers", "", 0, 1024,                                                   \
+	    "TLS 1.2 cipher list in OpenSSL's form; key exchange by RSA is never used. Default: "  \
+	    "ECDHE with AES-GCM or ChaCha20.")                                                     \
+	D(text, ciphersuites, "ciphersuites", "", 0, 1024,                                         \
+	    "TLS 1.3 cipher suites, separated by colons. Default: those of OpenSSL.")              \
+	D(list, alpn, "alpn", "smtp", 0, 16,                                                       \
+	    "Application protocols (ALPN): a client that offers only others is refused. \"\" takes any.") \
 	D(flag, reverse_lookup, "reverse-lookup", "yes", 0, 0,                                     \
 	    "Look up the client's name (forward-confirmed) for the log.")
 
@@ -175,6 +195,8 @@
 	    "and name.")                                                                           \
 	D(path, trust, "trust", "/etc/ssl/certs/ca-certificates.crt", 0, 1024,                     \
 	    "CA certificates for tls verify.")                                                     \
+	D(text, certificate, "certificate", "", 0, 64,                                             \
+	    "Certificate block shown to servers that ask for a client certificate.")               \
 	D(number, port, "port", "25", 1, 65535, "Of hosts found by MX.")                           \
 	D(duration, connect_timeout, "connect-timeout", "30s", 1, 3600, "Per address.")            \
 	D(duration, reply_timeout, "reply-timeout", "5m", 1, 3600, "Greeting, EHLO, MAIL, RCPT.")  \
@@ -199,6 +221,33 @@
 	D(number, compact_percent, "compact-percent", "25", 0, 90,                                 \
 	    "A full segment with less live content than this is rewritten.")
 
+#define CONF_dkim(D)                                                                               \
+	D(flag, sign, "sign", "yes", 0, 0, "Sign the mail of clients that may relay.")             \
+	D(list, headers, "headers", "default", 0, 256,                                             \
+	    "Fields that are signed; a name may end in *. default: From To Cc Subject Date "       \
+	    "Message-ID Reply-To Sender MIME-Version Content-* List-* In-Reply-To References "     \
+	    "Resent-*. From, List-Unsubscribe and List-Unsubscribe-Post always are.")              \
+	D(list, oversign, "oversign",                                                              \
+	    "from to subject date message-id mime-version content-type content-transfer-encoding", \
+	    0, 64, "Fields of which nobody can add another one without breaking the signature.")   \
+	D(choice_canon, header_canon, "header-canonicalization", "relaxed", 0, 0,                  \
+	    "relaxed survives refolding, simple does not.")                                        \
+	D(choice_canon, body_canon, "body-canonicalization", "relaxed", 0, 0,                      \
+	    "relaxed survives changes of blanks at line ends, simple does not.")                   \
+	D(duration, expire, "expire", "0", 0, 31536000,                                            \
+	    "Signatures are void (x=) this long after they were made; 0: never.")                  \
+	D(choice_unsigned, without_key, "without-key", "send", 0, 0,                               \
+	    "Mail whose From domain has no key: sent unsigned, deferred (451) or refused (550). "  \
+	    "It is logged.")                                                                       \
+	D(flag, organizational, "organizational-domain", "no", 0, 0,                               \
+	    "A domain without a key is signed for by the domain it is registered under.")          \
+	D(text, default_domain, "default-domain", "", 0, 253,                                      \
+	    "Mail of domains without a key is signed with this domain's key.")                     \
+	D(number, rsa_bits, "rsa-bits", "2048", 1024, 4096,                                        \
+	    "Size of new RSA keys, and the least that is taken.")                                  \
+	D(duration, publish, "publish", "7d", 3600, 31536000,                                      \
+	    "The record of a key that was replaced stays published at least this long.")
+
 #define CONF_log(D)                                                                                \
 	D(text, tag, "tag", "ekiden", 1, 32, "First part of the service name in log lines.")       \
 	D(path, file, "file", "", 0, 1024, "Append to this file. Default: syslog.")                \
@@ -217,7 +266,8 @@
 /* B(kind, block): one (a single block, optional) or many (named, repeatable). */
 #define CONF_BLOCKS(B)                                                                             \
 	B(many, listen) B(many, certificate) B(one, limits) B(one, retry) B(one, delivery)         \
-	B(one, resolver) B(one, spool) B(one, log) B(one, envelope_sender) B(one, reputation)
+	B(one, resolver) B(one, spool) B(one, dkim) B(one, log) B(one, envelope_sender)            \
+	B(one, reputation)
 
 /* What a block is for: sample file and manual page. */
 #define CONF_DOC_main "The host, its folders and where mail goes."
@@ -233,6 +283,9 @@
 #define CONF_DOC_delivery "Connections to other hosts."
 #define CONF_DOC_resolver "DNS."
 #define CONF_DOC_spool "The segments of the queue."
+#define CONF_DOC_dkim                                                                              \
+	"DKIM signatures. Keys are made by `mtactl dkim new` and belong to domains; the domain of the " \
+	"header From decides, nothing else in a message."
 #define CONF_DOC_log "Log lines and events."
 #define CONF_DOC_envelope_sender "What becomes of the envelope sender, and where bounces come back to."
 

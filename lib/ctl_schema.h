@@ -96,12 +96,17 @@
 	X(QMGR, queue_bounce, "queue bounce", "[ID...] " CTL_FILTERS " --all",                     \
 	    "Return to the sender now.")
 
+#define CTL_DNSD(X)                                                                                \
+	X(DNSD, dns_txt, "dns txt", "NAME", "Look TXT records up as the suite sees them.")
+
 /* Every daemon answers these; `status` asks each in turn. */
 #define CTL_MASTER(X)                                                                              \
 	X(MASTER, status, "status", "", "Show the processes of the suite.")                        \
 	X(MASTER, reload, "reload", "", "Read the configuration again; the old one stays if it is wrong.") \
-	X(MASTER, stop, "stop", "", "Stop gracefully.")
+	X(MASTER, stop, "stop", "", "Stop gracefully.")                                            \
+	X(MASTER, dkim_reload, "dkim reload", "",                                                  \
+	    "Read the DKIM keys again; the commands that change them do it by themselves.")
 
-#define CTL_COMMANDS(X) CTL_AUTHD(X) CTL_QMGR(X) CTL_MASTER(X)
+#define CTL_COMMANDS(X) CTL_AUTHD(X) CTL_QMGR(X) CTL_MASTER(X) CTL_DNSD(X)
 
 #endif

@@ -286,9 +286,7 @@ db_env_sync(struct db_env *env, struct err *e)
 		return -1;
 	if (!env->dirty)
 		return 0;
-	int rc = FAULT("db.sync");
-	if (rc == 0)
-		rc = env->h->log_flush(env->h, NULL);
+	int rc = FAULT_CALL("db.sync", env->h->log_flush(env->h, NULL), errno);
 	if (rc != 0)
 		return lasting_fail(env, e, rc, "sync");
 	if (log_file_number(env, &file, e) < 0 ||
@@ -318,9 +316,7 @@ db_env_checkpoint(struct db_env *env, struct err *e)
 {
 	if (db_env_sync(env, e) < 0)
 		return -1;
-	int rc = FAULT("db.checkpoint");
-	if (rc == 0)
-		rc = env->h->txn_checkpoint(env->h, 0, 0, 0);
+	int rc = FAULT_CALL("db.checkpoint", env->h->txn_checkpoint(env->h, 0, 0, 0), errno);
 	if (rc != 0)
 		return lasting_fail(env, e, rc, "checkpoint");
 	log_detail(env);

@@ -17,6 +17,7 @@
 
 #include "lib/db_private.h"
 #include "lib/durable.h"
+#include "lib/fault.h"
 
 /* No text line can hold a NUL, so no entry can be this one. */
 #define MAP_RECORD_KEY VIEW("\0ekiden map")
@@ -338,9 +339,9 @@ publish(const char *from, const char *to, struct err *e)
 
 	if (dir_fd < 0 || fd < 0)
 		err_errno(e, "open %s", dir_fd < 0 ? dir : from);
-	else if (durable_sync(fd, e) < 0)
+	else if (FAULT_CALL("map.sync", durable_sync(fd, e), err_errno(e, "fdatasync")) < 0)
 		;
-	else if (rename(from, to) < 0)
+	else if ((errno = FAULT("map.rename")) != 0 || rename(from, to) < 0)
 		err_errno(e, "rename %s to %s", from, to);
 	else
 		rc = durable_sync_dir(dir_fd, e);

@@ -16,7 +16,7 @@ durable_write(int fd, const void *p, size_t n, struct err *e)
 	const char *at = p;
 
 	while (n) {
-		ssize_t done = write(fd, at, n);
+		ssize_t done = write(fd, at, FAULT_LENGTH(n));
 		if (done < 0 && errno == EINTR)
 			continue;
 		if (done < 0)
@@ -33,7 +33,7 @@ durable_pwrite(int fd, const void *p, size_t n, uint64_t at, struct err *e)
 	const char *from = p;
 
 	while (n) {
-		ssize_t done = pwrite(fd, from, n, (off_t)at);
+		ssize_t done = pwrite(fd, from, FAULT_LENGTH(n), (off_t)at);
 		if (done < 0 && errno == EINTR)
 			continue;
 		if (done < 0)
@@ -62,36 +62,24 @@ durable_sync_dir(int dirfd, struct err *e)
 	int rc;
 
 	do
-		rc = fsync(dirfd);
+		rc = FAULT_CALL("dir.sync", fsync(dirfd), -1);
 	while (rc < 0 && errno == EINTR);
 	return rc < 0 ? err_errno(e, "fsync of a folder") : 0;
-}
-
-static int
-fault(const char *what, int code, struct err *e)
-{
-	if (code == 0)
-		return 0;
-	errno = code;
-	return err_errno(e, "%s", what);
 }
 
 static int
 replace_with(int dirfd, const char *temp, const char *name, int fd, struct view content,
     struct err *e)
 {
-	if (fault("write", FAULT("replace.write"), e) < 0 ||
-	    durable_write(fd, content.p, content.n, e) < 0)
+	if ((errno = FAULT("replace.write")) != 0)
+		return err_errno(e, "write");
+	if (durable_write(fd, content.p, content.n, e) < 0)
 		return -1;
-	if (fault("fsync", FAULT("replace.sync"), e) < 0)
-		return -1;
-	if (fsync(fd) < 0)
+	if (FAULT_CALL("replace.sync", fsync(fd), -1) < 0)
 		return err_errno(e, "fsync");
-	if (renameat(dirfd, temp, dirfd, name) < 0)
+	if ((errno = FAULT("replace.rename")) != 0 || renameat(dirfd, temp, dirfd, name) < 0)
 		return err_errno(e, "rename");
-	if (fault("fsync of a folder", FAULT("replace.dir"), e) < 0)
-		return -1;
-	return durable_sync_dir(dirfd, e);
+	return FAULT_CALL("replace.dir", durable_sync_dir(dirfd, e), err_errno(e, "fsync of a folder"));
 }
 
 int

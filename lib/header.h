@@ -52,7 +52,10 @@ enum scan_result header_scan_data(struct header_scan *h, struct view *in, struct
  */
 typedef void header_mailbox_fn(void *ctx, const struct addr *a);
 bool header_from_read(struct view value, header_mailbox_fn *each, void *ctx);
-/* Message-ID's value without folds and blanks around it, at most 998 bytes. */
+/*
+ * Message-ID's value for logs and the envelope: without folds and blanks around it, up to the first control
+ * byte or inner fold, at most 998 bytes.
+ */
 struct view header_msgid(struct view value);
 /* "Sun, 22 Nov 2026 12:00:00 +0900 (JST)" without the comment. out takes 40 bytes. */
 const char *header_date(uint64_t wall_us, char out[static 40]);

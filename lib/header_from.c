@@ -167,9 +167,13 @@ header_msgid(struct view value)
 {
 	while (value.n && is_blank(value.p[0]))
 		value = view_skip(value, 1);
+	value = view_first(value, MSGID_MAX);
+	for (size_t i = 0; i < value.n; i++)
+		if ((unsigned char)value.p[i] < 0x20 || value.p[i] == 0x7f)
+			value.n = i;
 	while (value.n && is_blank(value.p[value.n - 1]))
 		value.n--;
-	return view_first(value, MSGID_MAX);
+	return value;
 }
 
 const char *

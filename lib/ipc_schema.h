@@ -40,7 +40,11 @@
 	M(0x010d, drain)  /* take nothing new, finish, exit 0 */                                   \
 	M(0x010e, peer_gone)                                                                       \
 	M(0x010f, anchor) /* (fd) dnsd: DNSSEC root key file */                                    \
-	M(0x0110, nameservers) /* (fd) dnsd: the host's resolv.conf, for a resolver without servers */
+	M(0x0110, nameservers) /* (fd) dnsd: the host's resolv.conf, for a resolver without servers */ \
+	M(0x0130, dkim_key)   /* signd: a private key of the set of DKIM keys under way */         \
+	M(0x0131, dkim_name)  /* smtpd: a domain signs with this key */                            \
+	M(0x0132, dkim_apply) /* the set is whole and replaces the former one, whatever `apply` does */ \
+	M(0x0133, ticket_next) /* smtpd: from now on tickets are made with this key */
 #define IPC_FIELDS_setup(F)                                                                        \
 	F(u8, role, 0) F(u32, instance, 0) F(u32, instances, 0) F(u32, uid, 0) F(u32, gid, 0)      \
 	F(flag, confine, 0) /* chroot and setresuid; seccomp is always on */                       \
@@ -58,6 +62,13 @@
 #define IPC_FIELDS_trust(F) F(u32, serial, 0)
 #define IPC_FIELDS_anchor(F) F(u32, serial, 0)
 #define IPC_FIELDS_nameservers(F) F(u32, serial, 0)
+#define IPC_FIELDS_dkim_key(F)                                                                     \
+	F(u64, pin, 0) /* tls_key_pin() of its public half */                                      \
+	F(u8, algorithm, 0) /* enum dkim_algorithm */ F(blob, pem, 16384)
+#define IPC_FIELDS_dkim_name(F)                                                                    \
+	F(domain, domain, 255) F(domain, selector, 240) F(u8, algorithm, 0) F(u64, pin, 0)
+#define IPC_FIELDS_dkim_apply(F) F(u32, count, 0)
+#define IPC_FIELDS_ticket_next(F) F(u32, listener, 0) F(blob, key, 80)
 #define IPC_FIELDS_apply(F) F(u32, serial, 0)
 #define IPC_FIELDS_admin(F) F(u32, uid, 0) F(u32, pid, 0)
 #define IPC_FIELDS_drain(F) F(u32, deadline_s, 0)
@@ -169,7 +180,8 @@
 	M(0x0702, content)	/* (fd) read-only: a segment or a big file, by number */           \
 	M(0x0703, content_drop) /* not needed any more */                                          \
 	M(0x0704, deliver)                                                                         \
-	M(0x0705, conn_close) /* when the jobs it has are done */
+	M(0x0705, conn_close) /* when the jobs it has are done */                                  \
+	M(0x0706, job_recall) /* is too old: back as far as nobody can have it already */
 #define IPC_FIELDS_conn_open(F)                                                                    \
 	F(u64, conn, 0) F(text, nexthop, 255) F(flag, mx, 0) F(u16, port, 0)                       \
 	F(u8, tls, 0) /* enum tls_policy */ F(text, source, 64) F(text, helo, 255)                 \
@@ -177,6 +189,7 @@
 #define IPC_FIELDS_content(F) F(u64, content, 0)
 #define IPC_FIELDS_content_drop(F) F(u64, content, 0)
 #define IPC_FIELDS_conn_close(F) F(u64, conn, 0)
+#define IPC_FIELDS_job_recall(F) F(u64, conn, 0) F(u64, job, 0)
 #define IPC_FIELDS_deliver(F)                                                                      \
 	F(u64, conn, 0) F(u64, job, 0) F(u64, qid, 0)                                              \
 	F(u64, content, 0)     /* what to read */                                                  \
@@ -323,7 +336,8 @@ enum role {
 };
 
 enum log_kind { LOG_KIND_FILE = 0, LOG_KIND_SYSLOG = 1, LOG_KIND_EVENTS = 2 };
-enum sign_scheme { SIGN_RSA_RAW = 1, SIGN_ECDSA = 2 };
+/* The first two are for TLS keys, by number or pin; the others for DKIM keys, by pin, on a SHA-256. */
+enum sign_scheme { SIGN_RSA_RAW = 1, SIGN_ECDSA = 2, SIGN_DKIM_RSA = 3, SIGN_DKIM_ED25519 = 4 };
 enum tls_policy { TLS_POLICY_NONE = 0, TLS_POLICY_MAY = 1, TLS_POLICY_ENCRYPT = 2, TLS_POLICY_VERIFY = 3 };
 enum rcpt_status {
 	RCPT_SENT = 1,

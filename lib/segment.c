@@ -61,6 +61,18 @@ put_tag(struct buf *b, size_t tag, size_t length)
 	buf_put_u32(b, (uint32_t)length);
 }
 
+/* What later goes into log lines, reports and SMTP commands has no control bytes, whoever wrote it. */
+static bool
+text_ok(struct view v)
+{
+	for (size_t i = 0; i < v.n; i++) {
+		unsigned char c = (unsigned char)v.p[i];
+		if (c < 0x20 || c == 0x7f)
+			return false;
+	}
+	return true;
+}
+
 static void
 put_fields(struct buf *b, const struct field *table, size_t count, const void *from)
 {
@@ -80,7 +92,9 @@ put_fields(struct buf *b, const struct field *table, size_t count, const void *f
 			number = *(const uint32_t *)(const void *)at;
 		else
 			number = *(const uint64_t *)(const void *)at;
-		if (f->kind == FIELD_TEXT && text.n) {
+		if (text.n > f->max || !text_ok(text)) {
+			b->bad = true; /* no reader would take the record: it must not be acknowledged */
+		} else if (f->kind == FIELD_TEXT && text.n) {
 			put_tag(b, tag, text.n);
 			buf_putv(b, text);
 		} else if (f->kind == FIELD_U8 && number) {
@@ -106,18 +120,6 @@ put_envelope(struct buf *b, const struct envelope *env)
 		put_fields(b, rcpt_fields, COUNT(rcpt_fields), &env->rcpts[i]);
 		buf_patch_u32(b, at + 2, (uint32_t)(buf_len(b) - at - 6));
 	}
-}
-
-/* What later goes into log lines, reports and SMTP commands has no control bytes, whoever wrote it. */
-static bool
-text_ok(struct view v)
-{
-	for (size_t i = 0; i < v.n; i++) {
-		unsigned char c = (unsigned char)v.p[i];
-		if (c < 0x20 || c == 0x7f)
-			return false;
-	}
-	return true;
 }
 
 static bool

@@ -280,7 +280,7 @@ write_batch(struct spool *s)
 		return -1;
 	while (v < end) {
 		size_t count = (size_t)(end - v) < IOV_BATCH ? (size_t)(end - v) : IOV_BATCH;
-		ssize_t n = pwritev(s->use.fd, v, (int)count, (off_t)at);
+		ssize_t n = pwritev(s->use.fd, v, (int)FAULT_LENGTH(count), (off_t)at);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -332,7 +332,9 @@ end_batch(struct spool *s, int error)
 	struct err e;
 
 	if (error == 0) {
+		(void)FAULT("seg.synced");
 		tell_stored(s);
+		(void)FAULT("seg.told");
 		answer_batch(s, NULL);
 		if (s->batch_left && !s->batch_lost)
 			release(s, &s->use, false);
@@ -358,17 +360,22 @@ sync_done(struct aio_op *op, long res)
 	loop_post(s->loop, LOOP_COMMIT, &s->commit);
 }
 
-/* The sync runs beside the loop; what completes meanwhile is the next batch. */
+/* The sync runs beside the loop, if it can; what completes meanwhile is the next batch. */
+static int
+begin_sync(struct spool *s)
+{
+	if (s->aio && aio_fdatasync(s->aio, &s->sync, s->use.fd) == 0)
+		return 0;
+	return fdatasync(s->use.fd);
+}
+
 static void
 sync_batch(struct spool *s)
 {
-	int error = FAULT("seg.sync");
+	int rc = FAULT_CALL("seg.sync", begin_sync(s), -1);
 
-	if (error == 0 && s->aio && aio_fdatasync(s->aio, &s->sync, s->use.fd) == 0)
-		return;
-	if (error == 0 && fdatasync(s->use.fd) < 0)
-		error = errno;
-	end_batch(s, error);
+	if (!s->sync.pending)
+		end_batch(s, rc < 0 ? errno : 0);
 }
 
 static void
@@ -647,9 +654,7 @@ spool_big_write(struct spool_big *b, struct view v, struct err *e)
 int
 spool_big_sync(struct spool_big *b, struct err *e)
 {
-	if ((errno = FAULT("big.sync")) != 0)
-		return err_errno(e, "fdatasync");
-	return durable_sync(b->fd, e);
+	return FAULT_CALL("big.sync", durable_sync(b->fd, e), err_errno(e, "fdatasync"));
 }
 
 void

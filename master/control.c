@@ -297,8 +297,8 @@ ctl_status(struct ctl_call *call)
 }
 
 /* The first error is the result; if there are more, all of them are rows. */
-static enum ctl_result
-refuse(struct ctl_call *call, struct view errors)
+enum ctl_result
+control_refuse(struct ctl_call *call, struct view errors)
 {
 	struct view first = view_cut(&errors, '\n');
 
@@ -321,7 +321,7 @@ ctl_reload(struct ctl_call *call)
 
 	log_info("reload asked for by user %u", call->uid);
 	if (reload_begin(call->daemon, call, &errors) < 0)
-		result = refuse(call, buf_view(&errors));
+		result = control_refuse(call, buf_view(&errors));
 	buf_free(&errors);
 	return result;
 }

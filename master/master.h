@@ -6,6 +6,8 @@
  * reload.c   a new configuration, and back if a daemon refuses it
  * stop.c     the graceful end
  * control.c  the control socket and the commands that master answers itself
+ * dkim_reload.c  the DKIM keys, which change without a new configuration
+ * tickets.c  new keys for TLS session tickets from time to time
  * notify.c   systemd, and the process that started us
  *
  * Whatever comes from a daemon is hostile (atk-I12): master takes two messages from it, both about the
@@ -101,6 +103,7 @@ struct master {
 	struct stop stop;
 	struct control control;
 	struct log_watch log_watch;
+	struct loop_timer tickets;
 	int pid_fd, parent_fd;
 	uint64_t started_ms;
 };
@@ -157,6 +160,12 @@ void pid_file_remove(struct master *m); /* idempotent */
 /* control.c */
 int control_open(struct master *m, struct err *e);
 void control_close(struct master *m);
+/* Ends a call with lines of errors. */
+enum ctl_result control_refuse(struct ctl_call *call, struct view errors);
+
+/* tickets.c */
+/* Starts the clock of the configuration's ticket-rotation. */
+void tickets_start(struct master *m);
 
 /* notify.c */
 void notify_systemd(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

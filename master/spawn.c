@@ -12,8 +12,8 @@
 #include "master/spawn.h"
 
 /* What a daemon may learn from our environment; the last ones matter to test builds only. */
-static const char *const passed[] = { "TZ", "MALLOC_ARENA_MAX", "EKIDEN_FAULT", "ASAN_OPTIONS",
-	"UBSAN_OPTIONS", "LLVM_PROFILE_FILE", "GCOV_PREFIX" };
+static const char *const passed[] = { "TZ", "MALLOC_ARENA_MAX", "EKIDEN_FAULT", "EKIDEN_CLOCK",
+	"ASAN_OPTIONS", "UBSAN_OPTIONS", "LLVM_PROFILE_FILE", "GCOV_PREFIX" };
 enum { PASSED = sizeof(passed) / sizeof(passed[0]) };
 
 static void

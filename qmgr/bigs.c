@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "lib/durable.h"
+#include "lib/fault.h"
 #include "qmgr/list.h"
 #include "qmgr/segment_make.h"
 #include "qmgr/store.h"
@@ -91,7 +92,7 @@ make_file(struct qmgr *q, struct want *m)
 
 	m->number = segments_next_gen(q);
 	file_name(m->number, name);
-	m->fd = q->pool.no_space ? -1 :
+	m->fd = q->pool.no_space || FAULT("big.make") ? -1 :
 	    openat(q->pool.big_dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 }
 
@@ -129,6 +130,7 @@ serve(struct loop_task *t)
 	bool synced = durable_sync_dir(q->pool.big_dir, &e) == 0;
 	if (!synced)
 		log_error("folder big: %s", e.text);
+	(void)FAULT("big.made");
 	store_put_gen(q);
 	for (size_t i = 0; i < count; i++)
 		answer(q, &m[i], synced);

@@ -163,7 +163,8 @@ write_step(struct qmgr *q, struct step *st)
 	if (errno)
 		err_errno(&e, "write");
 	if (errno || durable_pwrite(own->fd, st->data.p + st->data.off, buf_len(&st->data), own->told,
-	    &e) < 0 || durable_sync(own->fd, &e) < 0) {
+	    &e) < 0 || FAULT_CALL("compact.sync", durable_sync(own->fd, &e),
+	    err_errno(&e, "fdatasync")) < 0) {
 		log_error("segment %s: compaction: %s", own->name, e.text);
 		return -1;
 	}
@@ -177,6 +178,7 @@ move_rows(struct qmgr *q, struct segment *from, const struct step *st)
 {
 	struct compaction *c = q->compaction;
 
+	(void)FAULT("compact.copied");
 	for (size_t i = 0; i < st->count; i++) {
 		const struct moved *m = &st->list[i];
 		store_move_message(q, m->qid, c->own->gen, m->offset);

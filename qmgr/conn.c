@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/fault.h"
 #include "qmgr/authd.h"
 #include "qmgr/conn.h"
 #include "qmgr/keyhold.h"
@@ -11,6 +12,7 @@
 #include "qmgr/logline.h"
 #include "qmgr/segments.h"
 #include "qmgr/special.h"
+#include "qmgr/store.h"
 
 enum { RCPTS_BYTES = 49000, RCPT_OVERHEAD = 13 };
 
@@ -254,6 +256,14 @@ content_later(struct rcpt *r)
 	rcpt_defer(r, &o);
 }
 
+/* The order that loses mail: finished before the other side said so. */
+static void
+mark_early(const struct job *j)
+{
+	for (const struct rcpt *r = j->rcpts; r; r = r->next)
+		store_done_mark(j->m->q, j->m->seg, j->m->qid, r->index);
+}
+
 void
 conn_give(struct conn *c)
 {
@@ -273,6 +283,8 @@ conn_give(struct conn *c)
 			end_job(j, content_lost);
 		return;
 	}
+	if (FAULT_MUTANT("done.early"))
+		mark_early(j);
 	c->given++;
 	if (c->given >= q->set.messages_per_connection || (c->max_mails && c->given >= c->max_mails))
 		conn_retire(c);
@@ -333,8 +345,28 @@ untried(struct rcpt *r)
 {
 	if (r->wish)
 		fulfil_wish(r);
+	else if (message_expired(r->m))
+		rcpt_expire(r);
 	else
 		rcpt_again(r);
+}
+
+static void
+recall_old(void *ctx, struct table_node *n)
+{
+	struct job *j = CONTAINER(n, struct job, node);
+
+	(void)ctx;
+	if (j->recalled || !message_expired(j->m))
+		return;
+	j->recalled = true;
+	IPC_SEND(&j->conn->smtp->ch, job_recall, .conn = j->conn->id, .job = j->id);
+}
+
+void
+jobs_recall_old(struct qmgr *q)
+{
+	table_each(&q->jobs, recall_old, NULL);
 }
 
 static struct job *
@@ -418,6 +450,7 @@ on_job_done(struct smtp *s, struct channel *ch, const struct ipc_job_done *m, in
 	if (j == NULL || j->conn->id != m->conn || !ipc_records_ok(&ipc_desc_job_result, results))
 		return false;
 	struct conn *c = j->conn;
+	(void)FAULT("job.result");
 	while (ipc_next(&ipc_desc_job_result, &results, &res)) {
 		struct rcpt *r = take_rcpt(j, res.index);
 		if (r == NULL)

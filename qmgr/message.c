@@ -471,6 +471,12 @@ rcpt_bounce(struct rcpt *r, const struct outcome *o)
 	fail(r);
 }
 
+bool
+message_expired(const struct message *m)
+{
+	return retry_expired(&m->q->set.retry, qmgr_now(m->q), m->base_us);
+}
+
 void
 rcpt_expire(struct rcpt *r)
 {

@@ -102,6 +102,8 @@ struct message *message_get(struct qmgr *q, uint64_t qid);
 /* Finds out at the end of the turn what is next. */
 void message_settle(struct message *m);
 void message_settle_all(struct loop_task *t); /* of qmgr.settle_task */
+/* Older than the age limit, in whatever state. */
+bool message_expired(const struct message *m);
 void message_log_active(struct message *m);
 
 /* A recipient that nothing has happened to yet: held, if the message came so, else activated. */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "lib/durable.h"
+#include "lib/fault.h"
 #include "qmgr/list.h"
 #include "qmgr/marks.h"
 #include "qmgr/recover.h"
@@ -83,6 +84,7 @@ recover_quarantine(struct qmgr *q, const struct segment *s, uint64_t from, uint6
 			log_error("quarantine/%s: %s", name, strerror(errno));
 		return;
 	}
+	(void)FAULT("quarantine.write");
 	if (!copy_range(s->fd, fd, from, to, &e) || durable_sync_dir(q->pool.quarantine_dir, &e) < 0)
 		log_error("quarantine/%s: %s", name, e.text);
 	else
@@ -288,6 +290,7 @@ recover_scan(struct qmgr *q, struct segment *s)
 
 	if (store_apply(q) < 0)
 		log_error("segment %s is read without the database: mail may go out twice", s->name);
+	(void)FAULT("recover.scan");
 	buf_init(&rd.window, 1ul << 32);
 	marks_read(&rd.marks, s);
 	scan(&rd);

@@ -107,7 +107,9 @@ make_done_file(struct qmgr *q, const struct making *m, struct err *e)
 	    0600);
 	if (fd < 0)
 		return err_errno(e, "create %s", done);
-	if (durable_pwrite(fd, m->zeros, DONE_BYTES, 0, e) == 0 && fsync(fd) == 0)
+	errno = FAULT("make.done");
+	if (errno == 0 && durable_pwrite(fd, m->zeros, DONE_BYTES, 0, e) == 0 &&
+	    FAULT_CALL("make.done-sync", fsync(fd), -1) == 0)
 		return fd;
 	if (errno)
 		err_errno(e, "write %s", done);
@@ -124,9 +126,13 @@ finish_making(struct qmgr *q, struct making *m, struct err *e)
 
 	if (done_fd < 0)
 		return -1;
+	if ((errno = FAULT("make.header")) != 0) {
+		err_errno(e, "write");
+		goto fail;
+	}
 	if (write_header(m->fd, m->gen, m->size, loop_wall_us(q->loop), e) < 0)
 		goto fail;
-	if ((errno = FAULT("make.sync")) != 0 || fsync(m->fd) < 0) {
+	if (FAULT_CALL("make.sync", fsync(m->fd), -1) < 0) {
 		err_errno(e, "fsync");
 		goto fail;
 	}
@@ -327,6 +333,7 @@ remove_segment(struct qmgr *q, struct segment *s)
 
 	snprintf(done, sizeof(done), "%s.done", s->name);
 	unlinkat(q->pool.seg_dir, s->name, 0);
+	(void)FAULT("remove.half");
 	unlinkat(q->pool.seg_dir, done, 0);
 	segment_drop(q, s);
 }
@@ -347,10 +354,11 @@ recycle(struct qmgr *q, struct segment *s)
 		remove_segment(q, s);
 		return;
 	}
-	int rc = write_header(s->fd, gen, s->size, loop_wall_us(q->loop), &e);
-	if (rc == 0 && (errno = FAULT("recycle.sync")) != 0)
-		rc = err_errno(&e, "fdatasync");
-	if (rc < 0 || durable_sync(s->fd, &e) < 0) {
+	errno = FAULT("recycle.write");
+	int rc = errno ? err_errno(&e, "write") :
+	    write_header(s->fd, gen, s->size, loop_wall_us(q->loop), &e);
+	if (rc < 0 || FAULT_CALL("recycle.sync", durable_sync(s->fd, &e),
+	    err_errno(&e, "fdatasync")) < 0) {
 		log_error("segment %s cannot be recycled: %s", s->name, e.text);
 		remove_segment(q, s);
 		return;

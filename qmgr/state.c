@@ -105,9 +105,9 @@ static void
 expire_old(void *ctx, struct table_node *n)
 {
 	struct message *m = CONTAINER(n, struct message, node);
-	struct qmgr *q = ctx;
 
-	if (!retry_expired(&q->set.retry, qmgr_now(q), m->base_us))
+	(void)ctx;
+	if (!message_expired(m))
 		return;
 	for (uint32_t i = 0; i < m->nrcpt; i++) {
 		struct rcpt *r = &m->rcpts[i];
@@ -124,7 +124,8 @@ sweep(struct loop_timer *t)
 {
 	struct qmgr *q = CONTAINER(t, struct qmgr, sweep_timer);
 
-	table_each(&q->messages, expire_old, q);
+	table_each(&q->messages, expire_old, NULL);
+	jobs_recall_old(q);
 	lanes_sweep(q);
 	loader_wake(q);
 	segments_serve(q);

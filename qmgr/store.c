@@ -193,8 +193,8 @@ sync_marks(struct qmgr *q)
 		struct segment *s = CONTAINER(l, struct segment, dirty);
 		write_segment_marks(s);
 		link_cut(&s->dirty);
-		errno = FAULT("done.sync");
-		if ((errno && err_errno(&e, "fdatasync")) || durable_sync(s->done_fd, &e) < 0)
+		if (FAULT_CALL("done.sync", durable_sync(s->done_fd, &e),
+		    err_errno(&e, "fdatasync")) < 0)
 			log_error("done marks of segment %s: %s", s->name, e.text);
 	}
 }
@@ -443,6 +443,7 @@ unlink_bigs(struct qmgr *q)
 	for (; v.n >= sizeof(uint64_t); v = view_skip(v, sizeof(uint64_t))) {
 		uint64_t number;
 		memcpy(&number, v.p, sizeof(number));
+		(void)FAULT("big.unlink");
 		snprintf(name, sizeof(name), "%" PRIx64, number);
 		if (unlinkat(q->pool.big_dir, name, 0) < 0 && errno != ENOENT)
 			log_error("content file %s: %s", name, strerror(errno));
@@ -472,11 +473,11 @@ store_commit(struct qmgr *q)
 
 	if (store_apply(q) < 0)
 		return -1;
-	errno = FAULT("store.sync");
-	if (errno)
-		err_errno(&e, "sync");
-	if (errno || (db_env_dirty(st->env) && db_env_sync(st->env, &e) < 0))
+	(void)FAULT("store.applied");
+	if (db_env_dirty(st->env) && FAULT_CALL("store.sync", db_env_sync(st->env, &e),
+	    err_errno(&e, "sync")) < 0)
 		return failed(q, "sync", &e);
+	(void)FAULT("store.synced");
 	if (st->ops.cap > 1 << 20)
 		buf_free(&st->ops);
 	else

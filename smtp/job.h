@@ -52,6 +52,7 @@ struct job {
 	bool answered; /* a reply to one of them came */
 	bool mail_refused;
 	uint8_t await;	  /* enum step: the reply that is due */
+	uint64_t asked_at; /* output of the connection up to what it answers */
 	uint32_t rcpt_at; /* recipient whose reply is due */
 	uint32_t accepted;
 	uint32_t use;	     /* number of this message on its connection */

@@ -32,6 +32,7 @@ run_data(struct session *s, struct view arg, size_t rest)
 	if (t->declared && t->declared <= limits->inline_size)
 		buf_reserve(&t->content, t->declared < RESERVE_MAX ? t->declared : RESERVE_MAX);
 	t->data_ms = loop_now_ms(s->d->loop);
+	sign_begin(s);
 	session_enter(s, ST_DATA);
 	session_reply(s, 354, ESC(0, 0, 0), "End data with <CR><LF>.<CR><LF>");
 }

@@ -14,7 +14,8 @@ enum {
 	NO_ARG = 2,
 	BEFORE_TLS = 4, /* also where TLS has to come first */
 	IDLE = 8,	/* moves no mail: has a budget */
-	UNKNOWN = 16	/* known by name only */
+	UNKNOWN = 16,	/* known by name only */
+	CARRIES = 32	/* brings octets that are no commands: nothing behind a refused one is run */
 };
 
 struct command {
@@ -38,7 +39,7 @@ static const struct command commands[] = {
 	    "MAIL FROM:<address>" },
 	{ "RCPT", IN(MAIL) | IN(RCPT), NEED_ARG, check_rcpt, run_rcpt, "need MAIL command",
 	    "RCPT TO:<address>" },
-	{ "BDAT", ANY, UNKNOWN, NULL, NULL, NULL, NULL },
+	{ "BDAT", ANY, UNKNOWN | CARRIES, NULL, NULL, NULL, NULL },
 	{ "DATA", IN(RCPT), NO_ARG, NULL, run_data, "need RCPT command", "DATA" },
 	{ "RSET", ANY, NO_ARG | BEFORE_TLS | IDLE, NULL, run_rset, NULL, "RSET" },
 	{ "NOOP", ANY, BEFORE_TLS | IDLE, NULL, run_noop, NULL, "NOOP" },
@@ -87,6 +88,12 @@ find(struct view name)
 	return COMMANDS - 1;
 }
 
+bool
+command_known(struct view line)
+{
+	return find(view_cut(&line, ' ')) < COMMANDS - 1;
+}
+
 static bool
 is_foreign(struct view name)
 {
@@ -119,7 +126,9 @@ admitted(struct session *s, const struct command *c, struct view arg)
 {
 	struct policy_facts f = session_facts(s);
 
-	if (c->flags & UNKNOWN) {
+	if (c->flags & CARRIES) {
+		session_end(s, 502, ESC(5, 5, 1), "Error: command not implemented");
+	} else if (c->flags & UNKNOWN) {
 		bool known = c != &commands[COMMANDS - 1];
 		session_reply(s, known ? 502 : 500, ESC(5, 5, 1), "Error: command not %s",
 		    known ? "implemented" : "recognized");
@@ -154,7 +163,7 @@ command_line(struct session *s, struct view line, size_t rest)
 	arg = view_trim(arg);
 	if (is_foreign(name)) {
 		trace_odd(s, "non-SMTP command", line);
-		session_close(s);
+		session_hang_up(s);
 		return;
 	}
 	int verb = find(name);

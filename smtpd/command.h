@@ -13,6 +13,8 @@ void command_line(struct session *s, struct view line, size_t rest);
 /* "RCPT"; "CONNECT" when there was none. */
 const char *command_name(int verb);
 size_t command_count(void);
+/* The line begins with the name of a command, carried out or not. */
+bool command_known(struct view line);
 /* Longest line with CRLF: of a command that begins as `line`, of a line in an AUTH exchange. */
 size_t command_line_max(struct view line);
 enum { AUTH_LINE_MAX = 12288 + 64 };

@@ -11,7 +11,8 @@
 
 static void stored(struct spool_msg *m, const struct err *e);
 
-enum { TRACE_MAX = 1 << 16 };
+/* Our trace field and signatures. */
+enum { TRACE_MAX = (1 << 16) + 2 * DKIM_FIELD_MAX };
 
 /* What stands before the body: our trace field, then the header as it is now. */
 static enum step_result
@@ -21,6 +22,7 @@ make_front(struct session *s, struct verdict *v)
 
 	buf_init(&t->front, t->header.bytes.max + TRACE_MAX);
 	buf_reserve(&t->front, 512 + buf_len(&t->header.bytes));
+	sign_put(t, &t->front);
 	received_put(s, t, &t->front);
 	header_list_write(&t->header, &t->front);
 	if (t->front.bad)
@@ -60,8 +62,8 @@ store(struct session *s, struct verdict *v)
 	return STEP_GO_ON;
 }
 
-static step_fn *const steps[] = { step_content, step_header, step_edit, make_front, step_envelope,
-	store };
+static step_fn *const steps[] = { step_content, step_header, step_edit, sign_message, make_front,
+	step_envelope, store };
 
 static void
 run_steps(struct session *s)
@@ -137,6 +139,7 @@ stored(struct spool_msg *m, const struct err *e)
 		return;
 	}
 	trace_stored(s, t->env.qid);
+	sign_trace(s, t->env.qid);
 	qid_text(t->env.qid, qid);
 	txn_close_file(t, true);
 	t->stored = true;

@@ -119,6 +119,10 @@ take_ticket(struct material *m, struct view body)
 bool
 listeners_material(struct smtpd *d, uint16_t type, struct view body, int *fd)
 {
+	if (type == IPC_TYPE_ticket_next)
+		return listeners_ticket(d, body);
+	if (type == IPC_TYPE_dkim_name || type == IPC_TYPE_dkim_apply)
+		return sign_material(d, type, body);
 	if (d->next == NULL)
 		d->next = x_calloc(1, sizeof(*d->next));
 	switch (type) {
@@ -143,6 +147,7 @@ site_unref(struct site **sp)
 	*sp = NULL;
 	if (s == NULL || --s->refs)
 		return;
+	sign_rules_clear(&s->sign);
 	free(s->hostname);
 	free(s->postmaster);
 	for (size_t i = 0; i < TAGS; i++)
@@ -181,6 +186,7 @@ site_new(const struct conf *c)
 	for (; s->legacy.n < c->legacy_local_part_domains.n; s->legacy.n++)
 		s->legacy.v[s->legacy.n] = x_strdup(c->legacy_local_part_domains.v[s->legacy.n]);
 	s->copies = c->bcc_forward.host != NULL;
+	sign_rules_init(&s->sign, &c->dkim);
 	return s;
 }
 
@@ -216,13 +222,25 @@ find_certificate(const struct conf *c, const char *name)
 	return -1;
 }
 
+/* Frames are kept last first: the first one found makes tickets, the one behind it is the former. */
 static struct view
-ticket_key(const struct material *m, uint32_t listener)
+ticket_key(const struct material *m, uint32_t listener, unsigned nth)
 {
 	for (const struct ticket_piece *p = m->tickets; p; p = p->next)
-		if (p->listener == listener)
+		if (p->listener == listener && nth-- == 0)
 			return view_of(p->key, p->len);
 	return VIEW("");
+}
+
+static const struct cert_piece *
+find_chain(const struct conf *c, const struct material *m, const char *name)
+{
+	int number = find_certificate(c, name);
+
+	for (const struct cert_piece *p = m->certs; p && number >= 0; p = p->next)
+		if (p->key == (uint32_t)number + 1)
+			return p;
+	return NULL;
 }
 
 static int
@@ -230,19 +248,43 @@ make_tls(struct smtpd *d, const struct conf *c, const struct material *m, uint32
     struct listener *l, struct err *e)
 {
 	const struct conf_listen *conf = &c->listen[number];
-	int cert = find_certificate(c, conf->certificate);
+	struct tls_cert_conf *certs = x_calloc(conf->certificate.n + 1, sizeof(*certs));
+	struct tls_server_conf tc = { .certs = certs, .signer = signer_tls(d->signer),
+		.legacy = conf->legacy_tls, .only_1_3 = conf->tls_version == CONF_VERSION_1_3,
+		.ciphers = conf->ciphers, .ciphersuites = conf->ciphersuites,
+		.alpn = (const char *const *)conf->alpn.v, .alpn_count = conf->alpn.n,
+		.name = conf->name, .ticket_key = ticket_key(m, number, 0),
+		.former_ticket_key = ticket_key(m, number, 1) };
+	int rc = 0;
 
-	for (const struct cert_piece *p = m->certs; p; p = p->next) {
-		if (cert < 0 || p->key != (uint32_t)cert + 1)
-			continue;
-		struct tls_server_conf tc = { .chain_pem = buf_view(&p->chain), .key = p->key,
-			.signer = signer_tls(d->signer), .legacy = conf->legacy_tls,
-			.ticket_key = ticket_key(m, number) };
-		l->tls = tls_server_ctx(&tc, e);
-		return l->tls ? 0 : err_wrap(e, "listen %s", conf->name);
+	for (size_t i = 0; rc == 0 && i < conf->certificate.n; i++) {
+		const char *name = conf->certificate.v[i];
+		const struct cert_piece *p = find_chain(c, m, name);
+		if (p)
+			certs[tc.cert_count++] = (struct tls_cert_conf){ buf_view(&p->chain), p->key };
+		else
+			rc = err_set(e, ERR_PERM, ESC(5, 3, 5), "no certificate %s", name);
 	}
-	return err_set(e, ERR_PERM, ESC(5, 3, 5), "listen %s: no certificate %s", conf->name,
-	    conf->certificate);
+	if (rc == 0)
+		l->tls = tls_server_ctx(&tc, e);
+	free(certs);
+	return l->tls ? 0 : err_wrap(e, "listen %s", conf->name);
+}
+
+/* Applied at once: between configurations the listeners are those that master counts. */
+bool
+listeners_ticket(struct smtpd *d, struct view body)
+{
+	struct ipc_ticket_next m;
+
+	if (!ipc_get(&ipc_desc_ticket_next, body, &m))
+		return false;
+	for (const struct door *door = d->doors; door; door = door->next)
+		if (door->listener->number == m.listener && door->listener->tls) {
+			tls_ctx_ticket_key(door->listener->tls, m.key);
+			return true;
+		}
+	return true;
 }
 
 static int
@@ -254,6 +296,7 @@ make_listener(struct smtpd *d, const struct conf *c, const struct material *m, u
 	size_t networks = conf->auth.networks.n;
 
 	l->refs = 1;
+	l->number = number;
 	l->site = site;
 	site->refs++;
 	l->name = x_strdup(conf->name);

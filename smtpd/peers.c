@@ -245,7 +245,7 @@ closed(struct channel *ch, const struct err *e)
 {
 	if (e)
 		log_warn("channel to %s: %s", role_name(ch->role), e->text);
-	peers_detach(ch->ctx, ch->role);
+	peers_detach(ch->ctx, ch->role, ch->instance);
 }
 
 static const struct channel_ops authd_ops = { authd_frame, closed };
@@ -284,10 +284,10 @@ introduce(struct smtpd *d)
 }
 
 void
-peers_detach(struct smtpd *d, enum role role)
+peers_detach(struct smtpd *d, enum role role, uint32_t instance)
 {
 	if (role == ROLE_SIGND) {
-		signer_detach(d->signer);
+		signer_detach(d->signer, instance);
 	} else if (role == ROLE_AUTHD) {
 		channel_close(&d->authd);
 		release(d, role);
@@ -305,7 +305,7 @@ static void
 open_channel(struct smtpd *d, struct channel *ch, const struct channel_ops *ops, enum role role,
     uint32_t instance, int fd)
 {
-	peers_detach(d, role);
+	peers_detach(d, role, instance);
 	if (channel_open(ch, d->loop, fd, ops, d, role, instance) < 0) {
 		log_error("channel to %s cannot be used", role_name(role));
 		close(fd);

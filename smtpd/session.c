@@ -179,6 +179,19 @@ session_end(struct session *s, unsigned code, struct esc esc, const char *fmt, .
 	io_finish(&s->io);
 }
 
+void
+session_hang_up(struct session *s)
+{
+	if (s->txn.asks)
+		rcpts_give_up(s);
+	if (buf_len(&s->io.out) == 0) {
+		session_close(s);
+		return;
+	}
+	session_enter(s, ST_CLOSE);
+	io_finish(&s->io);
+}
+
 static void
 reap(struct loop_reap *r)
 {
@@ -263,7 +276,10 @@ well_formed(struct view line)
 	    !memchr(line.p, '\0', line.n);
 }
 
-/* What a log may show of input: its first line, and nothing of an AUTH exchange. */
+/*
+ * What a log may show of input: its first line, and nothing of an AUTH exchange. A line that is no command
+ * may be a response that a client sends although its AUTH was refused.
+ */
 static struct view
 without_secret(const struct session *s, struct view input)
 {
@@ -271,6 +287,8 @@ without_secret(const struct session *s, struct view input)
 
 	if (s->state == ST_AUTH)
 		return VIEW("(AUTH response)");
+	if (!command_known(line))
+		return VIEW("(no command)");
 	for (size_t i = 0; i + 4 <= line.n; i++)
 		if (view_istarts(view_skip(line, i), "AUTH"))
 			return view_first(line, i + 4);

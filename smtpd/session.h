@@ -90,7 +90,9 @@ void session_end(struct session *s, unsigned code, struct esc esc, const char *f
     __attribute__((format(printf, 4, 5)));
 /* Ends it with s->refusal. */
 void session_turn_away(struct session *s);
-/* At once, without a word. */
+/* Without a word: replies to what came before still leave (P01), then close. */
+void session_hang_up(struct session *s);
+/* At once. */
 void session_close(struct session *s);
 /* Ends the session with 421 if it is between messages; otherwise session_settle() does it later. */
 void session_drain(struct session *s);

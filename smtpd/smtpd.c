@@ -43,8 +43,7 @@ on_peer(struct daemon *d, enum role role, uint32_t instance, int fd)
 static void
 on_peer_gone(struct daemon *d, enum role role, uint32_t instance)
 {
-	(void)instance;
-	peers_detach(smtpd_of(d), role);
+	peers_detach(smtpd_of(d), role, instance);
 }
 
 static void

@@ -11,6 +11,7 @@
 #include "lib/signer.h"
 #include "lib/spool.h"
 #include "smtpd/policy.h"
+#include "smtpd/sign.h"
 
 struct session;
 
@@ -29,10 +30,12 @@ struct site {
 	char *simulator, *bounce_domain;
 	struct conf_list legacy; /* domains with misplaced dots */
 	bool copies; /* of every message, for bcc-forward */
+	struct sign_rules sign;
 };
 
 struct listener {
 	unsigned refs;
+	uint32_t number; /* of its listen block */
 	struct site *site; /* a reference */
 	char *name;
 	struct policy policy;
@@ -48,6 +51,7 @@ struct smtpd {
 	uint32_t instance, started_s;
 	struct channel authd, qmgr, dnsd;
 	struct signer *signer;
+	struct sign_keys sign_keys, next_sign_keys; /* next: not whole yet */
 	struct spool *spool;
 	struct door *doors;
 	struct material *next;
@@ -80,12 +84,14 @@ bool listeners_material(struct smtpd *d, uint16_t type, struct view body, int *f
 /* Uses `c` and the material collected since the last call. -1: all stays as it was. */
 int listeners_apply(struct smtpd *d, const struct conf *c, struct err *e);
 void listeners_close(struct smtpd *d);
+/* A frame ticket_next. */
+bool listeners_ticket(struct smtpd *d, struct view body);
 struct listener *listener_ref(struct listener *l);
 void listener_unref(struct listener **l);
 
 /* peers.c */
 void peers_attach(struct smtpd *d, enum role role, uint32_t instance, int fd);
-void peers_detach(struct smtpd *d, enum role role);
+void peers_detach(struct smtpd *d, enum role role, uint32_t instance);
 /* Each puts the question and returns true, or false when the daemon is not there; the answer comes to
  * the session's function of session.h, or none when session_forget() came first. */
 bool peers_ask_name(struct session *s, const struct sockaddr *sa);

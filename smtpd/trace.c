@@ -86,11 +86,19 @@ trace_lost(const struct session *s, const char *how)
 void
 trace_tls(const struct session *s)
 {
+	struct buf b = BUF_INIT(LINE_MAX_BYTES);
 	struct tls_info info;
 
 	tls_info(s->io.tls, &info);
-	log_info("Anonymous TLS connection established from %s[%s]: %s with cipher %s (%d/%d bits)",
-	    session_name(s), s->ip, info.version, info.cipher, info.bits, info.alg_bits);
+	buf_puts(&b, "Anonymous TLS connection established from ");
+	session_put_client(s, &b);
+	if (info.sni) {
+		buf_puts(&b, " to ");
+		log_escape(&b, view_str(info.sni), FIELD_MAX, " :");
+	}
+	buf_printf(&b, ": %s with cipher %s (%d/%d bits)", info.version, info.cipher, info.bits,
+	    info.alg_bits);
+	emit(&b);
 }
 
 void

@@ -6,7 +6,7 @@
 #include "lib/header.h"
 #include "lib/spool.h"
 #include "smtpd/policy.h"
-#include "smtpd/stage.h"
+#include "smtpd/sign.h"
 
 /* What authd said of the sender, beside yes. */
 struct grant {
@@ -43,6 +43,7 @@ struct txn {
 	struct header_scan scan;
 	struct header_list header;
 	struct body_observer *observers;
+	struct signing *signing; /* sign.c; NULL: not to be signed */
 	struct buf content; /* the body, or what of it waits for the file */
 	struct buf front;   /* our trace fields and the header, as they are stored */
 	uint32_t hops;	    /* of the message as it came */

@@ -35,7 +35,7 @@ write("ekiden.conf", BASE)
 
 # Every command of the schema is there, documents itself, and is in the manual.
 schema = open(f"{SRC}/lib/ctl_schema.h").read() + open(f"{SRC}/mtactl/command.h").read()
-commands = re.findall(r'X\((?:AUTHD|QMGR|MASTER|MTACTL), \w+,\s*"([^"]+)"', schema)
+commands = re.findall(r'X\((?:AUTHD|QMGR|MASTER|DNSD|MTACTL), \w+,\s*"([^"]+)"', schema)
 tap.ok(len(commands) >= 33, f"{len(commands)} commands in the tables")
 overview = run("--help", config=False)
 tap.equal((overview.returncode, overview.stderr), (0, ""), "--help")

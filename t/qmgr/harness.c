@@ -1023,6 +1023,37 @@ test_reports(void)
 	drain();
 }
 
+/* C7-C11: the age limit holds for what is with an smtp process, too. */
+static void
+test_recall(void)
+{
+	struct mail *m = MAIL("b@to.test"), *behind = MAIL("c@to.test");
+	struct ipc_deliver d, d2;
+	struct ipc_job_recall back;
+	struct ipc_report rep;
+
+	fresh("retry { period 3600; }\n delivery { connections 1; }\n");
+	m->age_s = behind->age_s = 3598;
+	store(m);
+	store(behind);
+	ok(take_job(&d) && take_job(&d2) && d.conn == d2.conn, "one under way, one behind it");
+	uint64_t first = d.job, second = d2.job;
+	ok(AWAIT(&w.smtp, job_recall, &back) && back.conn == d.conn &&
+		(back.job == first || back.job == second), "C11: an old job is called back");
+	uint64_t other = back.job == first ? second : first;
+	ok(AWAIT(&w.smtp, job_recall, &back) && back.job == other, "and the other one");
+	SEND(&w.smtp, -1, job_done, .conn = d2.conn, .job = second);
+	ok(AWAIT(&w.bounce, report, &rep) && rep.qid == behind->qid && rep.kind == REPORT_EXPIRED,
+	    "C11: what comes back untried has expired");
+	SEND(&w.bounce, -1, report_done, .req = rep.req, .ok = true);
+	struct buf results = BUF_INIT(1000);
+	IPC_RECORD(&results, job_result, .status = RCPT_SENT, .code = 250);
+	SEND(&w.smtp, -1, job_done, .conn = d.conn, .job = first, .results = buf_view(&results));
+	buf_free(&results);
+	ok(log_id(m->qid, "removed") && QUIET(&w.bounce, report, &rep), "the server's yes to the other one counts");
+	drain();
+}
+
 static void
 test_connections(void)
 {
@@ -1489,6 +1520,7 @@ main(int argc, char **argv)
 	test_released();
 	test_admin();
 	test_reports();
+	test_recall();
 	test_connections();
 	test_return_addresses();
 	test_simulator();

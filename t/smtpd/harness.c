@@ -6,8 +6,9 @@
  *
  *	harness SMTPD CONFIG DIR [CERTIFICATE KEY]
  *
- * Orders: "qmgr hold|full|give|drop|new", "authd drop|new", "signd drop|new", "reload FILE",
- * "drain SECONDS", "quiet", "room N" (for connections). Lines: "ready SERIAL", "refused TEXT", "auth ...", "mail ...", "ptr",
+ * Orders: "qmgr hold|full|give|drop|new", "qmgr write-fails|sync-fails" (segments on a full or a broken
+ * disk), "authd drop|new", "signd drop|new", "log stuck|file", "reload FILE", "drain SECONDS", "quiet",
+ * "room N" (for connections). Lines: "ready SERIAL", "refused TEXT", "auth ...", "mail ...", "ptr",
  * "stored N QID ...", "big N", "big_drop N", "exit STATUS". Message N stands in DIR/msg.N.
  *
  * authd: the secret "good" opens user U for tenant "acme" (user "foreign": tenant "other"), "temp" is
@@ -38,7 +39,7 @@
 
 enum { SEGMENT_BYTES = 16 << 20, MASTER_FD = 3, TEXT_MAX = 64 << 20 };
 #define SCRAM_SALT "0123456789abcdef"
-enum supply { GIVE, HOLD, FULL };
+enum supply { GIVE, HOLD, FULL, WRITE_FAILS, SYNC_FAILS };
 
 struct harness {
 	struct loop *loop;
@@ -57,6 +58,7 @@ struct harness {
 	unsigned segments_count, messages;
 	bool quiet; /* messages are only counted */
 	unsigned room, here; /* for connections, 0: any number; how many there are */
+	int stuck;  /* where nobody reads the log */
 };
 
 static void
@@ -88,6 +90,16 @@ answer_auth(struct channel *ch, uint64_t req, uint16_t code, struct esc esc, con
 	    .tenant = view_str(tenant), .user = user, .why = view_str(code == 235 ? "" : "because"));
 }
 
+/* As in authd's store: no other name was ever issued. */
+static bool
+issued(struct view user)
+{
+	for (size_t i = 0; i < user.n; i++)
+		if (user.p[i] < 0x20 || user.p[i] >= 0x7f)
+			return false;
+	return true;
+}
+
 static bool
 on_auth(struct harness *d, struct channel *ch, struct ipc_auth *m, int *fd)
 {
@@ -99,7 +111,7 @@ on_auth(struct harness *d, struct channel *ch, struct ipc_auth *m, int *fd)
 	buf_free(&user);
 	if (view_is(m->secret, "temp"))
 		answer_auth(ch, m->req, 454, ESC(4, 7, 0), "Try later", "", VIEW(""));
-	else if (view_is(m->secret, "good") || view_starts(m->secret, "long"))
+	else if ((view_is(m->secret, "good") || view_starts(m->secret, "long")) && issued(m->user))
 		answer_auth(ch, m->req, 235, ESC(2, 7, 0), "", view_is(m->user, "foreign") ? "other" : "acme",
 		    m->user);
 	else if (!view_is(m->secret, "silent"))
@@ -292,6 +304,17 @@ make_file(struct harness *d, const char *kind, uint64_t number)
 	return fd;
 }
 
+/* Devices behave as disks do: writes to the one have no space, those to the other cannot be synced. */
+static void
+give_device(struct harness *d, const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		die(path);
+	IPC_SEND_FD(&d->qmgr, fd, segment, .gen = ++d->next_gen, .start = SEGMENT_DATA, .size = SEGMENT_BYTES);
+}
+
 static void
 give_segment(struct harness *d)
 {
@@ -317,6 +340,8 @@ supply(struct harness *d)
 		IPC_SEND(&d->qmgr, no_space, .count = d->wanted);
 	for (; d->supply == GIVE && d->wanted; d->wanted--)
 		give_segment(d);
+	for (; (d->supply == WRITE_FAILS || d->supply == SYNC_FAILS) && d->wanted; d->wanted--)
+		give_device(d, d->supply == WRITE_FAILS ? "/dev/full" : "/dev/null");
 }
 
 static bool
@@ -639,6 +664,28 @@ open_qmgr(struct harness *d)
 }
 
 static void
+log_to_file(struct harness *d)
+{
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s/log", d->dir);
+	int log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	IPC_SEND_FD(&d->master, log, log, .kind = LOG_KIND_FILE);
+}
+
+/* A system log that takes nothing: a socket that nobody reads. */
+static void
+log_stuck(struct harness *d)
+{
+	int fds[2];
+
+	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, fds) < 0)
+		die("socketpair");
+	d->stuck = fds[0];
+	IPC_SEND_FD(&d->master, fds[1], log, .kind = LOG_KIND_SYSLOG);
+}
+
+static void
 start(struct harness *d, const char *program, const char *config)
 {
 	static const struct channel_ops ops = { master_frame, master_closed };
@@ -660,9 +707,7 @@ start(struct harness *d, const char *program, const char *config)
 	if (channel_open(&d->master, d->loop, fds[0], &ops, d, ROLE_SMTPD, 0) < 0)
 		die("channel");
 	IPC_SEND(&d->master, setup, .role = ROLE_SMTPD, .instances = 1, .dir = view_str(d->dir));
-	snprintf(path, sizeof(path), "%s/log", d->dir);
-	int log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-	IPC_SEND_FD(&d->master, log, log, .kind = LOG_KIND_FILE);
+	log_to_file(d);
 	snprintf(path, sizeof(path), "%s/events", d->dir);
 	int events = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	IPC_SEND_FD(&d->master, events, log, .kind = LOG_KIND_EVENTS);
@@ -677,9 +722,9 @@ static void
 order(struct harness *d, const char *text)
 {
 	static const char *const supplies[] = { [GIVE] = "qmgr give", [HOLD] = "qmgr hold",
-		[FULL] = "qmgr full" };
+		[FULL] = "qmgr full", [WRITE_FAILS] = "qmgr write-fails", [SYNC_FAILS] = "qmgr sync-fails" };
 
-	for (unsigned i = 0; i < 3; i++)
+	for (unsigned i = 0; i <= SYNC_FAILS; i++)
 		if (strcmp(text, supplies[i]) == 0)
 			d->supply = i;
 	if (strcmp(text, "quiet") == 0)
@@ -696,6 +741,10 @@ order(struct harness *d, const char *text)
 		drop_peer(d, &d->signd, ROLE_SIGND);
 	else if (strcmp(text, "signd new") == 0)
 		open_peer(d, &d->signd, signd_frame, ROLE_SIGND);
+	else if (strcmp(text, "log stuck") == 0)
+		log_stuck(d);
+	else if (strcmp(text, "log file") == 0)
+		log_to_file(d);
 	else if (strncmp(text, "reload ", 7) == 0)
 		send_config(d, text + 7);
 	else if (strncmp(text, "room ", 5) == 0)

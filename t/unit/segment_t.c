@@ -33,6 +33,27 @@ encoded(struct record *r)
 	return b;
 }
 
+/* What the readers of records refuse is not written: it would be acknowledged, and lost. */
+static void
+test_writer_is_strict(void)
+{
+	static char long_text[2000];
+	struct view bad[] = { VIEW("<a\r\n b>"), VIEW("\033[31m"), VIEW("\177"), view_of(long_text, sizeof(long_text)) };
+	struct record r;
+
+	memset(long_text, 'x', sizeof(long_text));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		for (size_t place = 0; place < 3; place++) {
+			struct buf b = BUF_INIT(1 << 20);
+			struct envelope env = sample();
+			*(place == 0 ? &env.message_id : place == 1 ? &env.sender : &rcpts[1].addr) = bad[i];
+			record_head_put(&b, 77, &env, 10, 100, 0xabcdu, &r);
+			ok(b.bad, "atk-J8 I10 text %zu is not written to place %zu of a record", i, place);
+			buf_free(&b);
+		}
+	}
+}
+
 static void
 test_crc(void)
 {
@@ -227,6 +248,7 @@ test_marks(void)
 int
 main(void)
 {
+	test_writer_is_strict();
 	test_crc();
 	test_qid();
 	test_round_trip();
