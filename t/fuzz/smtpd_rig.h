@@ -163,15 +163,6 @@ on_from_check(struct rig *d, struct channel *ch, struct ipc_from_check *m, int *
 }
 
 static bool
-on_token_check(struct rig *d, struct channel *ch, struct ipc_token_check *m, int *fd)
-{
-	(void)d, (void)fd;
-	IPC_SEND(ch, token_result, .req = m->req, .code = 550, .esc = esc_pack(ESC(5, 1, 1)),
-	    .text = VIEW("No such address"));
-	return true;
-}
-
-static bool
 authd_frame(struct channel *ch, uint16_t type, struct view body, int *fd)
 {
 	struct rig *d = ch->ctx;
