@@ -273,7 +273,7 @@
 /* B(kind, block): one (a single block, optional) or many (named, repeatable). */
 #define CONF_BLOCKS(B)                                                                             \
 	B(many, listen) B(many, certificate) B(one, limits) B(one, retry) B(one, delivery)         \
-	B(one, resolver) B(one, spool) B(one, dkim) B(one, log) B(one, envelope_sender)           \
+	B(one, resolver) B(one, spool) B(one, dkim) B(one, log) B(one, envelope_sender)            \
 	B(one, reputation)
 
 /* What a block is for: sample file and manual page. */

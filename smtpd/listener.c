@@ -197,7 +197,6 @@ site_new(const struct conf *c)
 	buf_free(&postmaster);
 	s->limits = c->limits;
 	s->received = c->received;
-	sign_rules_init(&s->sign, &c->dkim);
 	s->duplicates = c->duplicate_fields;
 	s->tags[TAG_TAG] = x_strdup(c->tag_header);
 	s->tags[TAG_BATCH] = x_strdup(c->batch_header);
@@ -208,6 +207,7 @@ site_new(const struct conf *c)
 	for (; s->legacy.n < c->legacy_local_part_domains.n; s->legacy.n++)
 		s->legacy.v[s->legacy.n] = x_strdup(c->legacy_local_part_domains.v[s->legacy.n]);
 	s->copies = c->bcc_forward.host != NULL;
+	sign_rules_init(&s->sign, &c->dkim);
 	return s;
 }
 

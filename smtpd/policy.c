@@ -68,9 +68,10 @@ policy_rcpt(enum right right, struct view *rcpt, struct view domain, const char 
 		*rcpt = view_str(postmaster);
 		return go_on;
 	}
-	if (right == RIGHT_LOCAL && domain_is_literal(domain))
+	bool name = view_index(domain, '.') >= 0 && !domain_is_literal(domain);
+	if (right == RIGHT_LOCAL && !name)
 		return (struct verdict){ 554, ESC(5, 7, 1), "Relay access denied" };
-	if (view_index(domain, '.') < 0 && !domain_is_literal(domain))
+	if (!name && !domain_is_literal(domain))
 		return (struct verdict){ 504, ESC(5, 5, 2),
 			"Recipient address rejected: need fully-qualified address" };
 	return go_on;

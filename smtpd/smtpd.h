@@ -24,13 +24,13 @@ struct site {
 	char *hostname, *postmaster;
 	struct conf_limits limits;
 	enum conf_received received;
-	struct sign_rules sign;
 	enum conf_duplicates duplicates;
 	/* Empty when not set. */
 	char *tags[TAGS]; /* names of header fields */
 	char *simulator, *bounce_domain;
 	struct conf_list legacy; /* domains with misplaced dots */
 	bool copies; /* of every message, for bcc-forward */
+	struct sign_rules sign;
 };
 
 struct listener {

@@ -143,9 +143,14 @@ on_mail_check(struct harness *d, struct channel *ch, struct ipc_mail_check *m, i
 		esc = ESC(5, 7, 1);
 		text = VIEW("Sender domain not registered");
 	}
-	bool checked = view_is(domain, "checked.example");
+	bool checked = view_is(domain, "checked.example"), fixed = view_is(domain, "fixed.example");
+	bool verp = view_is(domain, "verp.example");
 	IPC_SEND(ch, mail_result, .req = m->req, .code = code, .esc = esc_pack(esc), .text = text,
-	    .check_rcpts = checked, .reserved_s = checked ? 77 : 0);
+	    .check_rcpts = checked, .reserved_s = checked ? 77 : 0,
+	    .header_from_tenant = view_is(domain, "strict.example"),
+	    .hold = view_is(domain, "held.example"), .key_serial = verp ? 42 : 0,
+	    .rewrite = fixed ? SENDER_REPLACE : verp ? SENDER_TOKEN : SENDER_KEEP,
+	    .sender = fixed ? VIEW("bounce@other.example") : verp ? VIEW("@bounce.example") : VIEW(""));
 	return true;
 }
 
@@ -254,8 +259,21 @@ on_txn_end(struct harness *d, struct channel *ch, struct ipc_txn_end *m, int *fd
 static bool
 on_from_check(struct harness *d, struct channel *ch, struct ipc_from_check *m, int *fd)
 {
-	(void)d, (void)fd;
-	IPC_SEND(ch, from_result, .req = m->req, .ok = true);
+	struct view domains = m->domains, other = VIEW("");
+	struct ipc_from_domain at;
+	bool hang = false, silent = false;
+
+	(void)fd;
+	while (ipc_next(&ipc_desc_from_domain, &domains, &at)) {
+		hang |= view_is(at.domain, "hang.example");
+		silent |= view_is(at.domain, "silent.example");
+		if (!view_iis(at.domain, "strict.example") && other.n == 0)
+			other = at.domain;
+	}
+	if (!d->quiet)
+		say("from_check");
+	if (!hang)
+		IPC_SEND(ch, from_result, .req = m->req, .ok = other.n == 0, .failed = silent, .domain = other);
 	return true;
 }
 
