@@ -167,12 +167,17 @@ def unlink_all(paths):
 def limited(rig, name, option, clients):
     """The suite under a resource limit that hardly suffices, until it is killed; then without."""
     s = rig.suite
-    s.kill9()
+    rig.fault("kill all", s.kill9)
     wrong = len(rig.checker.wrong)
-    s.proc = Process(["prlimit", option, f"{library.BUILD}/master/ekiden", "-f", "-c", s.conf], stderr=s.stderr)
-    rig.load(clients)
-    time.sleep(1.5)
-    rig.fault(f"kill all, {name}", s.kill9)
+
+    def work():
+        s.proc = Process(["prlimit", option, f"{library.BUILD}/master/ekiden", "-f", "-c", s.conf],
+                         stderr=s.stderr)
+        rig.load(clients)
+        time.sleep(1.5)
+        s.kill9()
+
+    rig.fault(name, work)
     acked, refused = sum(c.acked for c in rig.clients), sum(c.refused for c in rig.clients)
     rig.unload()
     s.start()
