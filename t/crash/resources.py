@@ -50,7 +50,7 @@ def injections(args):
         return
     rig = Rig(seed=args.seed)
     rig.begin()
-    chosen = [i for i in (INJECTED[::4] if args.short else INJECTED) if re.search(
+    chosen = [i for i in (INJECTED[::7] if args.short else INJECTED) if re.search(
         args.only or ".", f"inject {i[0]} {i[1]}")]
     for turn, (role, calls, error, when) in enumerate(chosen):
         if turn % 4 == 3:  # so that the times between restarts do not grow
