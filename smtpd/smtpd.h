@@ -32,6 +32,7 @@ struct listener {
 	struct policy policy;
 	bool reverse_lookup;
 	struct tls_ctx *tls; /* NULL: none */
+	bool by_name;	     /* it has certificates for more than one name */
 };
 
 struct door;	 /* a listening socket (listener.c) */
