@@ -52,7 +52,7 @@ CERTS = {"good": signed("good", "DNS:mx.test"), "expired": signed("expired", "DN
 with open(os.path.join(work, "ca.crt"), "rb") as f:
     CA = f.read()
 SECRET = "canary-8151"
-d = Smtp(conf(reply="2s", session="8s"), [("trust", {"memfd": CA}),
+d = Smtp(conf(reply="5s", session="15s"), [("trust", {"memfd": CA}),
                                           ("secret", {"name": "smart", "user": "relayuser", "secret": SECRET})])
 POLICIES = {"may": TLS_MAY, "encrypt": TLS_ENCRYPT, "verify": TLS_VERIFY}
 HOST = "mx.test"
@@ -184,7 +184,7 @@ class Plain:
 
     def __call__(self, peer):
         peer.raw(self.greeting + b"\r\n")
-        peer.sock.settimeout(4)
+        peer.sock.settimeout(8)
         while True:
             data = peer.sock.recv(65536)
             if not data:
