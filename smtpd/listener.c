@@ -286,6 +286,7 @@ make_tls(struct smtpd *d, const struct conf *c, const struct material *m, uint32
 		else
 			rc = err_set(e, ERR_PERM, ESC(5, 3, 5), "no certificate %s", name);
 	}
+	l->by_name = tc.cert_count > 1;
 	if (rc == 0)
 		l->tls = tls_server_ctx(&tc, e);
 	free(certs);

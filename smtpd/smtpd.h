@@ -41,6 +41,7 @@ struct listener {
 	struct policy policy;
 	bool reverse_lookup;
 	struct tls_ctx *tls; /* NULL: none */
+	bool by_name;	     /* it has certificates for more than one name */
 };
 
 struct gate;	 /* of the address of a listening socket (gate.h) */
