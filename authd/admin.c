@@ -50,6 +50,9 @@ tell(const struct ctl_call *call, const char *tenant, struct view what)
 		event_write(&e);
 }
 
+static bool commit(struct ctl_call *call, const char *tenant, const char *fmt, va_list ap)
+    __attribute__((format(printf, 3, 0)));
+
 /* The trail and the change are one transaction: neither is there without the other. */
 static bool
 commit(struct ctl_call *call, const char *tenant, const char *fmt, va_list ap)

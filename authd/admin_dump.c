@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * export and import. An import is one transaction in two passes over the lines: tenants, then what
- * belongs to them, so that their order does not matter. Errors are collected, and any of them undoes it.
+ * belongs to them, so that their order does not matter. Errors are collected, and any of them
+ * undoes it.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,7 +77,7 @@ struct import {
 	char first[ERR_TEXT_MAX];
 	struct buf serials; /* that lines brought, u32 each */
 	struct buf holds;   /* whose containment changes: text, text, flag */
-	bool failed;	  /* the store did */
+	bool failed;	    /* the store did */
 };
 
 static void
@@ -102,11 +103,13 @@ static int
 check_owner(struct import *in, const char *tenant, struct err *e)
 {
 	struct record_tenant t;
-	int rc = policy_tenant_name_ok(view_str(tenant)) ?
-	    store_get_tenant(in->store, view_str(tenant), &t, e) : 0;
+	int rc = policy_tenant_name_ok(view_str(tenant))
+		     ? store_get_tenant(in->store, view_str(tenant), &t, e)
+		     : 0;
 
-	return rc == 0 ? err_set(e, ERR_PERM, ESC(5, 5, 4), "there is no tenant %s", tenant) :
-	    rc < 0   ? -1 : 0;
+	return rc == 0	? err_set(e, ERR_PERM, ESC(5, 5, 4), "there is no tenant %s", tenant)
+	       : rc < 0 ? -1
+			: 0;
 }
 
 static void
@@ -180,8 +183,8 @@ take_domain(struct import *in, const struct dump_line *line, struct record_domai
     const struct record_domain *old, struct err *e)
 {
 	struct buf name = BUF_INIT(DOMAIN_BYTES);
-	bool good = domain_canonical(view_str(line->name), &name) &&
-	    view_is(buf_view(&name), line->name);
+	bool good =
+	    domain_canonical(view_str(line->name), &name) && view_is(buf_view(&name), line->name);
 
 	buf_free(&name);
 	if (!good)
@@ -225,7 +228,7 @@ take_record(struct import *in, const struct dump_line *line, union any_record *r
 static void
 take_line(struct import *in, const struct dump_line *line)
 {
-	union any_record r = { .key = { .tenant = "" } }, old;
+	union any_record r = {.key = {.tenant = ""}}, old;
 	struct view name = view_str(line->name);
 	struct err e;
 
@@ -284,11 +287,12 @@ static void
 check_serials(struct import *in)
 {
 	size_t n = buf_len(&in->serials) / sizeof(uint32_t);
-	char *v = in->serials.p + in->serials.off;
 	struct err e;
 
-	if (n)
-		qsort(v, n, sizeof(uint32_t), by_value);
+	if (n < 2)
+		return;
+	char *v = in->serials.p + in->serials.off;
+	qsort(v, n, sizeof(uint32_t), by_value);
 	for (size_t i = 1; i < n; i++)
 		if (by_value(v + (i - 1) * sizeof(uint32_t), v + i * sizeof(uint32_t)) == 0) {
 			refuse(&e, "two new keys have the same serial");
@@ -341,8 +345,10 @@ conclude(struct import *in)
 enum ctl_result
 ctl_import(struct ctl_call *call)
 {
-	struct import in = { .call = call, .store = admin_store(call),
-		.serials = BUF_INIT(HOLDS_MAX), .holds = BUF_INIT(HOLDS_MAX) };
+	struct import in = {.call = call,
+	    .store = admin_store(call),
+	    .serials = BUF_INIT(HOLDS_MAX),
+	    .holds = BUF_INIT(HOLDS_MAX)};
 	struct err e;
 
 	if (store_last_serial(in.store, &in.first_serial, &e) < 0 || store_begin(in.store, &e) < 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Containment by command: a frozen tenant or key sends nothing new, and what it has in the queue waits
- * until it is thawed or purged.
+ * Containment by command: a frozen tenant or key sends nothing new, and what it has in the queue
+ * waits until it is thawed or purged.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -33,9 +33,9 @@ struct subject {
 static int
 named(struct ctl_call *call, enum store_table t, struct subject *s, enum ctl_result *result)
 {
-	*s = (struct subject){ .table = t };
-	int rc = t == STORE_tenant ? admin_tenant(call, "name", &s->name, &s->r.tenant, result) :
-				     admin_active_key(call, &s->name, &s->r.key, result);
+	*s = (struct subject){.table = t};
+	int rc = t == STORE_tenant ? admin_tenant(call, "name", &s->name, &s->r.tenant, result)
+				   : admin_active_key(call, &s->name, &s->r.key, result);
 	if (rc != 1)
 		return rc;
 	if (t == STORE_key) {
@@ -60,8 +60,8 @@ freeze(struct ctl_call *call, enum store_table t, bool on)
 	struct err e;
 
 	if (!text_line_ok(reason, REASON_BYTES))
-		return ctl_end(call, ADMIN_USAGE, "--reason: one line of up to %d bytes",
-		    REASON_BYTES);
+		return ctl_end(
+		    call, ADMIN_USAGE, "--reason: one line of up to %d bytes", REASON_BYTES);
 	if (on && reason.n == 0)
 		reason = VIEW(BY_COMMAND);
 	if (named(call, t, &s, &result) != 1)
@@ -126,8 +126,7 @@ ctl_key_purge(struct ctl_call *call)
 		result = ctl_end(call, ADMIN_FAILED,
 		    "key %s is not frozen: freeze it first, so that nothing comes behind the purge",
 		    name);
-	else if (live == NULL || live->purge == NULL ||
-	    !live->purge(live->ctx, k.tenant, name))
+	else if (live == NULL || live->purge == NULL || !live->purge(live->ctx, k.tenant, name))
 		result = ctl_end(call, ADMIN_FAILED, "the queue is not there to be purged");
 	else
 		admin_note(call, k.tenant, "queued mail of key %s purged", name);

@@ -9,8 +9,8 @@
 #include "lib/log.h"
 
 /* In the order of enum live_window. */
-static const char *const window_names[LIVE_WINDOWS] = { "quota-minute", "quota-hour", "quota-day",
-	"rcpt-minute", "rcpt-hour", "rcpt-day" };
+static const char *const window_names[LIVE_WINDOWS] = {
+    "quota-minute", "quota-hour", "quota-day", "rcpt-minute", "rcpt-hour", "rcpt-day"};
 
 static bool
 quotas_of(struct ctl_call *call, const char *tenant, const char *user,
@@ -87,8 +87,8 @@ ctl_quota_show(struct ctl_call *call)
 	struct err e;
 
 	if (store_live(s) == NULL)
-		return ctl_end(call, ADMIN_FAILED,
-		    "the use of quotas is known to the running suite only");
+		return ctl_end(
+		    call, ADMIN_FAILED, "the use of quotas is known to the running suite only");
 	if (of.n == 0)
 		return admin_list(call, STORE_tenant, &t, tenant_quotas);
 	char *name = x_strndup(view_first(of, NAME_BYTES + 1));

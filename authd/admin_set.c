@@ -119,8 +119,7 @@ ctl_domain_set(struct ctl_call *call)
 	    admin_set(call, STORE_domain, &d, &changes, &result) == 0) {
 		d.changed_us = clock_wall_us();
 		d.changed_by = call->uid;
-		result =
-		    store_change(call, STORE_domain, buf_view(&name), &d, d.tenant, &changes);
+		result = store_change(call, STORE_domain, buf_view(&name), &d, d.tenant, &changes);
 	}
 	buf_free(&name);
 	buf_free(&changes);

@@ -31,7 +31,7 @@ int
 audit_put(struct authd_store *s, uint32_t uid, const char *command, const char *tenant,
     const char *what, struct err *e)
 {
-	struct record_audit entry = { .at_us = clock_wall_us(), .uid = uid }, other;
+	struct record_audit entry = {.at_us = clock_wall_us(), .uid = uid}, other;
 	char name[DOMAIN_BYTES + 1];
 	uint64_t at = entry.at_us;
 	int rc;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "authd/admin.h"
+#include "authd/audit.h"
 #include "authd/authd.h"
 #include "authd/contain.h"
 
@@ -101,6 +102,16 @@ look_at_return_keys(struct authd *d)
 }
 
 static void
+prune_audit(struct authd *d)
+{
+	uint64_t keep_us = d->daemon->conf->audit_keep * 1000000;
+	struct err e;
+
+	if (audit_prune(d->store, clock_wall_us() - keep_us, &e) < 0 && e.class != ERR_DAMAGED)
+		log_error("audit trail: %s", e.text);
+}
+
+static void
 on_checkpoint(struct loop_timer *t)
 {
 	struct authd *d = CONTAINER(t, struct authd, checkpoint);
@@ -108,19 +119,43 @@ on_checkpoint(struct loop_timer *t)
 
 	if (store_checkpoint(d->store, &e) < 0)
 		log_error("%s", e.text);
+	prune_audit(d);
 	look_at_return_keys(d);
 	loop_timer_set(d->daemon->loop, &d->checkpoint, CHECKPOINT_MS);
 }
 
+/* Made once, and kept: else a restart would tell users who exist from those who do not. */
 static int
-brute_seed(struct authd *d, struct err *e)
+kept_seed(struct authd_store *s, uint64_t *seed, struct err *e)
 {
-	uint64_t seed;
+	struct record_counter c;
+	int rc = store_get_counter(s, VIEW("salts"), &c, e);
 
-	if (getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
+	if (rc == 1) {
+		*seed = c.value;
+		return 0;
+	}
+	c = (struct record_counter){ .value = *seed };
+	if (rc < 0 || store_begin(s, e) < 0)
+		return -1;
+	if (store_put_counter(s, VIEW("salts"), &c, e) == 0)
+		return store_commit(s, e);
+	store_abort(s);
+	return -1;
+}
+
+static int
+make_seeds(struct authd *d, struct err *e)
+{
+	uint64_t seed[2];
+
+	if (getrandom(seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
 		return err_errno(e, "getrandom");
-	brute_init(&d->brute, seed);
-	return 0;
+	brute_init(&d->brute, seed[0]);
+	if (kept_seed(d->store, &seed[1], e) < 0 && e->class != ERR_DAMAGED)
+		return -1;
+	return hasher_seed(&d->hasher, seed[1]) ? 0 :
+	    err_set(e, ERR_TEMP, ESC(4, 3, 0), "libcrypto failed");
 }
 
 static int
@@ -134,6 +169,23 @@ authd_reload(struct daemon *daemon, struct err *e)
 	return 0;
 }
 
+/*
+ * A database that is damaged is not served, nor is its process started again and again: every question
+ * is answered with a temporary failure, and every command with what was found.
+ */
+static int
+open_store(struct authd *d, struct err *e)
+{
+	d->store = store_open(".", e);
+	if (d->store == NULL && e->class == ERR_DAMAGED) {
+		d->store = store_open_damaged(e);
+		log_error("the policy database is damaged and is not served: %s: stop the suite, move "
+			  "its folder away, restore it with mtactl --offline import, start again",
+		    e->text);
+	}
+	return d->store ? 0 : -1;
+}
+
 static int
 authd_init(struct daemon *daemon, struct err *e)
 {
@@ -142,14 +194,14 @@ authd_init(struct daemon *daemon, struct err *e)
 	ready_for_peers(daemon);
 	if (hasher_open(&d->hasher, e) < 0)
 		return -1;
-	d->store = store_open(".", e);
-	if (d->store == NULL)
+	if (open_store(d, e) < 0)
 		return -1;
-	if (usages_open(&d->usages, daemon->loop, d->store, e) < 0 || brute_seed(d, e) < 0)
+	if (usages_open(&d->usages, daemon->loop, d->store, e) < 0 || make_seeds(d, e) < 0)
 		return -1;
-	if (return_keys_load(&d->return_keys, d->store, e) < 0)
+	if (return_keys_load(&d->return_keys, d->store, e) < 0 && e->class != ERR_DAMAGED)
 		return -1;
 	settings_load(&d->set, daemon->conf);
+	prune_audit(d);
 	look_at_return_keys(d);
 	store_set_txt_client(d->store, &d->txt);
 	contain_live(d, &d->live);

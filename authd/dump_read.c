@@ -8,7 +8,7 @@
 
 enum { WORDS_MAX = 4096 };
 
-static const enum store_table dumped[] = { STORE_tenant, STORE_key, STORE_domain };
+static const enum store_table dumped[] = {STORE_tenant, STORE_key, STORE_domain};
 
 static int wrong(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static int
@@ -49,7 +49,7 @@ dump_parse(struct view v, struct dump_line *line, struct err *e)
 {
 	json_error_t why;
 
-	*line = (struct dump_line){ .object = NULL };
+	*line = (struct dump_line){.object = NULL};
 	if (v.n > DUMP_LINE_MAX)
 		return wrong(e, "longer than %d bytes", DUMP_LINE_MAX);
 	line->object = json_loadb(v.p, v.n, JSON_REJECT_DUPLICATES, &why);
@@ -82,7 +82,8 @@ words_of(const struct setting *s, const json_t *v, struct buf *out)
 	} else if (json_is_integer(v) && s->kind->number && json_integer_value(v) >= 0) {
 		buf_printf(out, "%llu", (unsigned long long)json_integer_value(v));
 	} else if (json_is_array(v) && s->kind->list) {
-		json_array_foreach(v, i, item) {
+		json_array_foreach(v, i, item)
+		{
 			if (!json_is_string(item))
 				return false;
 			buf_puts(out, i ? "," : "");
@@ -95,7 +96,8 @@ words_of(const struct setting *s, const json_t *v, struct buf *out)
 }
 
 static int
-apply_setting(const struct setting *s, const char *name, const json_t *v, void *record, struct err *e)
+apply_setting(
+    const struct setting *s, const char *name, const json_t *v, void *record, struct err *e)
 {
 	struct buf text = BUF_INIT(WORDS_MAX);
 	const char *wanted = "text";
@@ -157,8 +159,8 @@ apply_field(const struct record_field *f, const json_t *v, void *at)
 }
 
 static int
-apply_member(const struct dump_line *line, const char *name, const json_t *v, void *record,
-    struct err *e)
+apply_member(
+    const struct dump_line *line, const char *name, const json_t *v, void *record, struct err *e)
 {
 	char setting_name[SETTING_NAME_MAX];
 	size_t count;
@@ -173,8 +175,9 @@ apply_member(const struct dump_line *line, const char *name, const json_t *v, vo
 	f = record_fields(store_record_type(line->table), &count);
 	for (; count--; f++)
 		if (strcmp(name, f->name) == 0 && setting_covering(line->table, f->offset) == NULL)
-			return apply_field(f, v, (char *)record + f->offset) ?
-			    0 : wrong(e, "the value of \"%s\" is not what it can be", name);
+			return apply_field(f, v, (char *)record + f->offset)
+				   ? 0
+				   : wrong(e, "the value of \"%s\" is not what it can be", name);
 	return wrong(e, "a %s has no \"%.64s\"", store_table_word(line->table), name);
 }
 
@@ -184,7 +187,8 @@ dump_apply(const struct dump_line *line, void *record, struct err *e)
 	const char *name;
 	json_t *v;
 
-	json_object_foreach(line->object, name, v) {
+	json_object_foreach(line->object, name, v)
+	{
 		if (!strcmp(name, "v") || !strcmp(name, "type") || !strcmp(name, "name"))
 			continue;
 		if (apply_member(line, name, v, record, e) < 0)

@@ -43,6 +43,12 @@ hasher_open(struct hasher *h, struct err *e)
 	return 0;
 }
 
+bool
+hasher_seed(struct hasher *h, uint64_t seed)
+{
+	return EVP_Digest(&seed, sizeof(seed), h->nobody.scram_server_key, NULL, h->sha256, NULL);
+}
+
 void
 hasher_close(struct hasher *h)
 {
@@ -184,8 +190,8 @@ secret_proves(struct hasher *h, const struct record_key *k, struct view message,
 	if (fits)
 		memcpy(bytes, proof.p, DIGEST_BYTES);
 	bool now = proof_is(h, with->scram_stored_key, message, bytes);
-	bool then = proof_is(h, with->former_scram_stored_key, message, bytes) &
-	    former_counts(k, now_us);
+	bool then = proof_is(h, with->former_scram_stored_key, message, bytes);
+	then &= former_counts(k, now_us);
 	bool good = (now | then) & fits & (k != NULL);
 	good &= hmac(h, now ? with->scram_server_key : with->former_scram_server_key, message,
 	    signature);

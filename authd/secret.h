@@ -22,6 +22,8 @@ struct hasher {
 };
 
 int hasher_open(struct hasher *h, struct err *e);
+/* Salts of users who do not exist stay the same over a restart, with the same seed. */
+bool hasher_seed(struct hasher *h, uint64_t seed);
 void hasher_close(struct hasher *h);
 
 /* Up to 256 random bytes. */

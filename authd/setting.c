@@ -157,7 +157,8 @@ bits_text(const struct setting *s, const void *at, struct buf *out)
 
 	for (uint32_t i = 0; s->choice->words[i]; i++)
 		if (bits & 1u << i)
-			buf_printf(out, "%s%s", buf_len(out) > before ? "," : "", s->choice->words[i]);
+			buf_printf(
+			    out, "%s%s", buf_len(out) > before ? "," : "", s->choice->words[i]);
 	if (buf_len(out) == before)
 		buf_puts(out, "none");
 }
@@ -217,7 +218,7 @@ bool
 time_parse(struct view v, uint64_t *wall_us)
 {
 	char text[24];
-	struct tm tm = { .tm_mday = 1 };
+	struct tm tm = {.tm_mday = 1};
 
 	if (v.n >= sizeof(text))
 		return false;
@@ -296,7 +297,7 @@ static const char *
 rewrite_set(const struct setting *s, struct view v, void *at)
 {
 	struct record_domain *d = (void *)((char *)at - s->offset);
-	struct rewrite r = { .mode = REWRITE_UNSET };
+	struct rewrite r = {.mode = REWRITE_UNSET};
 
 	if (!view_is(v, "default") && !rewrite_parse(v, &r))
 		return "keep, ADDRESS, @DOMAIN or default";
@@ -313,70 +314,74 @@ rewrite_text(const struct setting *s, const void *at, struct buf *out)
 	rewrite_print(d->rewrite, d->rewrite_to, out);
 }
 
-static const struct setting_kind quota = { quota_set, quota_text, true, false },
-				 networks = { networks_set, text_of_text, false, true },
-				 one_of = { choice_set, choice_text, false, false },
-				 bits = { bits_set, bits_text, false, true },
-				 priority = { priority_set, priority_text, true, false },
-				 pattern = { pattern_set, text_of_text, false, false },
-				 line = { line_set, text_of_text, false, false },
-				 expiry = { expiry_set, expiry_text, false, false },
-				 flag = { flag_set, flag_text, false, false },
-				 rewriting = { rewrite_set, rewrite_text, false, false };
+static const struct setting_kind quota = {quota_set, quota_text, true, false},
+				 networks = {networks_set, text_of_text, false, true},
+				 one_of = {choice_set, choice_text, false, false},
+				 bits = {bits_set, bits_text, false, true},
+				 priority = {priority_set, priority_text, true, false},
+				 pattern = {pattern_set, text_of_text, false, false},
+				 line = {line_set, text_of_text, false, false},
+				 expiry = {expiry_set, expiry_text, false, false},
+				 flag = {flag_set, flag_text, false, false},
+				 rewriting = {rewrite_set, rewrite_text, false, false};
 
-static const struct setting_choice header_from = { "default, any or tenant",
-	{ "default", "any", "tenant" } };
-static const struct setting_choice rights = { "a list of send, future and priority, or none",
-	{ "send", "future", "priority" } };
-static const struct setting_choice over_quota = { "defer, reject or hold",
-	{ "defer", "reject", "hold" } };
+static const struct setting_choice header_from = {
+    "default, any or tenant", {"default", "any", "tenant"}};
+static const struct setting_choice rights = {
+    "a list of send, future and priority, or none", {"send", "future", "priority"}};
+static const struct setting_choice over_quota = {
+    "defer, reject or hold", {"defer", "reject", "hold"}};
 /* A quota with a choice: what the configuration says is one of its values. */
-static const struct setting_choice configured = { "", { NULL } };
+static const struct setting_choice configured = {"", {NULL}};
 
 #define SETTING(record, name, kind, field, choice)                                                 \
-	{ name, &(kind), offsetof(struct record_##record, field),                                  \
-		sizeof(((struct record_##record *)NULL)->field), choice }
+	{                                                                                          \
+		name, &(kind), offsetof(struct record_##record, field),                            \
+		    sizeof(((struct record_##record *)NULL)->field), choice                        \
+	}
 #define QUOTA_SETTINGS(record, choice)                                                             \
-	SETTING(record, "quota-minute", quota, quota_minute, choice),                               \
-	    SETTING(record, "quota-hour", quota, quota_hour, choice),                               \
-	    SETTING(record, "quota-day", quota, quota_day, choice),                                 \
-	    SETTING(record, "rcpt-minute", quota, rcpt_minute, choice),                             \
-	    SETTING(record, "rcpt-hour", quota, rcpt_hour, choice),                                 \
+	SETTING(record, "quota-minute", quota, quota_minute, choice),                              \
+	    SETTING(record, "quota-hour", quota, quota_hour, choice),                              \
+	    SETTING(record, "quota-day", quota, quota_day, choice),                                \
+	    SETTING(record, "rcpt-minute", quota, rcpt_minute, choice),                            \
+	    SETTING(record, "rcpt-hour", quota, rcpt_hour, choice),                                \
 	    SETTING(record, "rcpt-day", quota, rcpt_day, choice)
 
 static const struct setting tenant_settings[] = {
-	QUOTA_SETTINGS(tenant, &configured),
-	SETTING(tenant, "networks", networks, networks, NULL),
-	SETTING(tenant, "header-from", one_of, header_from, &header_from),
+    QUOTA_SETTINGS(tenant, &configured),
+    SETTING(tenant, "networks", networks, networks, NULL),
+    SETTING(tenant, "header-from", one_of, header_from, &header_from),
 };
 
 static const struct setting key_settings[] = {
-	SETTING(key, "rights", bits, rights, &rights),
-	SETTING(key, "networks", networks, networks, NULL),
-	SETTING(key, "pattern", pattern, pattern, NULL),
-	SETTING(key, "expires", expiry, expires_us, NULL),
-	QUOTA_SETTINGS(key, NULL),
-	SETTING(key, "over-quota", one_of, over_quota, &over_quota),
-	SETTING(key, "priority", priority, priority, NULL),
-	SETTING(key, "note", line, note, NULL),
+    SETTING(key, "rights", bits, rights, &rights),
+    SETTING(key, "networks", networks, networks, NULL),
+    SETTING(key, "pattern", pattern, pattern, NULL),
+    SETTING(key, "expires", expiry, expires_us, NULL),
+    QUOTA_SETTINGS(key, NULL),
+    SETTING(key, "over-quota", one_of, over_quota, &over_quota),
+    SETTING(key, "priority", priority, priority, NULL),
+    SETTING(key, "note", line, note, NULL),
 };
 
 static const struct setting domain_settings[] = {
-	{ "rewrite", &rewriting, offsetof(struct record_domain, rewrite),
-	    offsetof(struct record_domain, changed_us) - offsetof(struct record_domain, rewrite),
-	    NULL },
-	SETTING(domain, "hosted", flag, hosted, NULL),
-	SETTING(domain, "bounce", flag, bounce, NULL),
+    {"rewrite", &rewriting, offsetof(struct record_domain, rewrite),
+	offsetof(struct record_domain, changed_us) - offsetof(struct record_domain, rewrite), NULL},
+    SETTING(domain, "hosted", flag, hosted, NULL),
+    SETTING(domain, "bounce", flag, bounce, NULL),
 };
 
-#define TABLE(t) { t##_settings, sizeof(t##_settings) / sizeof((t##_settings)[0]) }
+#define TABLE(t)                                                                                   \
+	{                                                                                          \
+		t##_settings, sizeof(t##_settings) / sizeof((t##_settings)[0])                     \
+	}
 static const struct {
 	const struct setting *v;
 	size_t n;
 } tables[STORE_TABLES] = {
-	[STORE_tenant] = TABLE(tenant),
-	[STORE_key] = TABLE(key),
-	[STORE_domain] = TABLE(domain),
+    [STORE_tenant] = TABLE(tenant),
+    [STORE_key] = TABLE(key),
+    [STORE_domain] = TABLE(domain),
 };
 
 const struct setting *

@@ -58,7 +58,7 @@ read_trail(struct usages *u, struct usage *of)
 	struct err e;
 
 	put_key(of, &key);
-	int rc = db_get(u->db, NULL, buf_view(&key), &value, &e);
+	int rc = u->db ? db_get(u->db, NULL, buf_view(&key), &value, &e) : 0;
 	if (rc < 0)
 		log_error("use of %s: %s", of->name, e.text);
 	else if (rc == 1 && !get_value(of, value))
@@ -144,7 +144,7 @@ on_timer(struct loop_timer *t)
 	struct usages *u = CONTAINER(t, struct usages, timer);
 	struct err e;
 
-	if (write_all(u, &e) < 0) {
+	if (u->db && write_all(u, &e) < 0) {
 		log_error("use of quotas cannot be written: %s", e.text);
 		if (!store_dead(u->store))
 			loop_timer_set(u->loop, t, USAGE_FLUSH_MS);
@@ -170,6 +170,8 @@ int
 usages_open(struct usages *u, struct loop *l, struct authd_store *s, struct err *e)
 {
 	*u = (struct usages){ .loop = l, .store = s, .timer.fire = on_timer };
+	if (store_env(s) == NULL)
+		return 0; /* damaged: nobody will be granted anything */
 	u->db = db_open(store_env(s), "usage", e);
 	return u->db ? 0 : -1;
 }
@@ -184,7 +186,7 @@ forget(void *ctx, struct table_node *n)
 void
 usages_close(struct usages *u)
 {
-	if (u->dirty && !store_dead(u->store))
+	if (u->dirty && u->db && !store_dead(u->store))
 		on_timer(&u->timer);
 	loop_timer_cancel(u->loop, &u->timer);
 	table_each(&u->table, forget, NULL);

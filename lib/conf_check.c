@@ -47,6 +47,30 @@ check_text_names(struct conf_parse *p)
 		    "postmaster: \"%s\" is not an address", c->postmaster);
 }
 
+/* Addresses, not networks: each gets a record of its own. */
+static void
+check_published(struct conf_parse *p)
+{
+	const struct conf_list *list = &p->conf->published_addresses;
+	unsigned char addr[16];
+
+	for (size_t i = 0; i < list->n; i++)
+		if (inet_pton(AF_INET, list->v[i], addr) != 1 &&
+		    inet_pton(AF_INET6, list->v[i], addr) != 1)
+			conf_error(p, conf_where(p, &p->instances[0], "published-addresses"),
+			    "published-addresses: \"%s\" is not an address", list->v[i]);
+}
+
+static void
+check_spf_name(struct conf_parse *p)
+{
+	const char *name = p->conf->spf_name;
+
+	if (*name && !conf_host_valid(view_str(name)))
+		conf_error(p, conf_where(p, &p->instances[0], "spf-name"),
+		    "spf-name: \"%s\" is not a name", name);
+}
+
 static void
 check_transport(struct conf_parse *p)
 {
@@ -487,8 +511,9 @@ void
 conf_check(struct conf_parse *p)
 {
 	static void (*const checks[])(struct conf_parse *) = { check_required, check_text_names,
-		check_transport, check_relay, check_tags, check_domains, check_folders, check_retry,
-		check_listeners, check_addresses, check_sizes, check_dkim, check_client_certificate };
+		check_published, check_spf_name,
+		check_transport, check_relay, check_tags, check_domains, check_folders, check_retry, check_listeners,
+		check_addresses, check_sizes, check_dkim, check_client_certificate };
 
 	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)
 		checks[i](p);

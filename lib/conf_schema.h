@@ -22,20 +22,25 @@
 	X(exponential, "exponential") X(linear, "linear") X(steps, "steps")
 #define CONF_CHOICE_level(X)                                                                       \
 	X(debug, "debug") X(info, "info") X(warning, "warning") X(error, "error")
-#define CONF_CHOICE_header_from(X) X(any, "any") X(tenant, "tenant")
-#define CONF_CHOICE_duplicates(X) X(refuse, "refuse") X(log, "log") X(accept, "accept")
 #define CONF_CHOICE_version(X) X(1_2, "1.2") X(1_3, "1.3")
 #define CONF_CHOICE_canon(X) X(simple, "simple") X(relaxed, "relaxed")
 #define CONF_CHOICE_unsigned(X) X(send, "send") X(defer, "defer") X(refuse, "refuse")
+#define CONF_CHOICE_header_from(X) X(any, "any") X(tenant, "tenant")
+#define CONF_CHOICE_duplicates(X) X(refuse, "refuse") X(log, "log") X(accept, "accept")
 #define CONF_CHOICES(C)                                                                            \
-	C(tls) C(policy) C(received) C(method) C(level) C(header_from) C(duplicates)               \
-	C(version) C(canon) C(unsigned)
+	C(tls) C(policy) C(received) C(method) C(level) C(version) C(canon) C(unsigned) \
+	C(header_from) C(duplicates)
 
 #define CONF_main(D)                                                                               \
 	D(text, hostname, "hostname", "", 0, 253,                                                  \
 	    "Name of this host in greetings, EHLO, Received and reports. Default: the system's.")  \
 	D(text, postmaster, "postmaster", "", 0, 320,                                              \
 	    "Address shown in reports. Default: postmaster@ the host name.")                       \
+	D(list, published_addresses, "published-addresses", "", 0, 64,                             \
+	    "Addresses that mail leaves from as the world sees them, for the records that mtactl " \
+	    "prints. Default: those of this host.")                                                \
+	D(text, spf_name, "spf-name", "", 0, 253,                                                  \
+	    "Name of the record that customers' SPF records include. Default: _spf. the host name.") \
 	D(path, state_dir, "state-dir", "/var/lib/ekiden", 1, 1024,                                \
 	    "Databases: one folder per daemon that owns one.")                                     \
 	D(path, spool_dir, "spool-dir", "/var/spool/ekiden", 1, 1024,                              \
@@ -49,6 +54,8 @@
 	    "SMTP server processes; 0: one per core.")                                             \
 	D(number, smtp_processes, "smtp-processes", "0", 0, 256,                                   \
 	    "SMTP client processes; 0: one per core.")                                             \
+	D(duration, audit_keep, "audit-keep", "365d", 3600, 1576800000,                            \
+	    "Entries of the audit trail older than this are removed.")                             \
 	D(number, signd_processes, "signd-processes", "1", 1, 64,                                  \
 	    "Processes that hold the private keys and sign.")                                      \
 	D(duration, ticket_rotation, "ticket-rotation", "2h", 1, 604800,                           \

@@ -104,6 +104,13 @@
 	X(MASTER, status, "status", "", "Show the processes of the suite.")                        \
 	X(MASTER, reload, "reload", "", "Read the configuration again; the old one stays if it is wrong.") \
 	X(MASTER, stop, "stop", "", "Stop gracefully.")                                            \
+	X(MASTER, listener_list, "listener list", "", "List the listening addresses and their states.") \
+	X(MASTER, listener_pause, "listener pause", "ADDRESS",                                     \
+	    "New clients of this address (or of the listen block of this name) get 421; sessions go on. " \
+	    "The state outlives a reload, not a restart of the suite.")                            \
+	X(MASTER, listener_drain, "listener drain", "ADDRESS",                                     \
+	    "As pause, and each session ends with 421 as soon as it is between two messages.")     \
+	X(MASTER, listener_resume, "listener resume", "ADDRESS", "Take clients again.") \
 	X(MASTER, dkim_reload, "dkim reload", "",                                                  \
 	    "Read the DKIM keys again; the commands that change them do it by themselves.")
 

@@ -41,6 +41,7 @@
 	M(0x010e, peer_gone)                                                                       \
 	M(0x010f, anchor) /* (fd) dnsd: DNSSEC root key file */                                    \
 	M(0x0110, nameservers) /* (fd) dnsd: the host's resolv.conf, for a resolver without servers */ \
+	M(0x0118, listener_state) /* smtpd: of an address, at once */ \
 	M(0x0130, dkim_key)   /* signd: a private key of the set of DKIM keys under way */         \
 	M(0x0131, dkim_name)  /* smtpd: a domain signs with this key */                            \
 	M(0x0132, dkim_apply) /* the set is whole and replaces the former one, whatever `apply` does */ \
@@ -53,7 +54,8 @@
 #define IPC_FIELDS_config(F) F(u32, serial, 0)
 #define IPC_FIELDS_peer(F) F(u8, role, 0) F(u32, instance, 0)
 #define IPC_FIELDS_peer_gone(F) F(u8, role, 0) F(u32, instance, 0)
-#define IPC_FIELDS_listener(F) F(u32, listener, 0) F(text, address, 128)
+#define IPC_FIELDS_listener(F) F(u32, listener, 0) F(text, address, 128) F(u8, state, 0)
+#define IPC_FIELDS_listener_state(F) F(text, address, 128) F(u8, state, 0) /* enum listener_state */
 #define IPC_FIELDS_log(F) F(u8, kind, 0) /* enum log_kind */
 #define IPC_FIELDS_key(F) F(u32, key, 0) F(blob, pem, IPC_BULK_MAX)
 #define IPC_FIELDS_cert(F) F(u32, key, 0) F(text, name, 255) F(blob, chain, IPC_BULK_MAX)
@@ -369,6 +371,7 @@ enum sender_rewrite {
 	SENDER_TOKEN = 2    /* by an address made for each recipient at delivery; sender: @domain */
 };
 enum key_hold_act { KEY_RELEASE = 0, KEY_HOLD = 1, KEY_PURGE = 2 };
+enum listener_state { LISTENER_OPEN = 0, LISTENER_PAUSED = 1, LISTENER_DRAINED = 2, LISTENER_STATES };
 enum report_kind { REPORT_FAILED = 1, REPORT_EXPIRED = 2, REPORT_DELAYED = 3 };
 enum ctl_type { CTL_TEXT = 0, CTL_NUMBER = 1, CTL_TIME = 2, CTL_BOOL = 3, CTL_LIST = 4 };
 /* DSN parameters (RFC 3461). */

@@ -13,7 +13,7 @@ bool
 rewrite_parse(struct view v, struct rewrite *out)
 {
 	struct buf to = BUF_INIT(ADDR_MAX);
-	struct rewrite r = { .mode = REWRITE_KEEP };
+	struct rewrite r = {.mode = REWRITE_KEEP};
 	struct addr a;
 	bool good = true;
 
@@ -41,7 +41,7 @@ rewrite_parse(struct view v, struct rewrite *out)
 void
 rewrite_print(uint32_t mode, const char *to, struct buf *out)
 {
-	static const char *const before[REWRITE_MODES] = { "default", "keep", "", "@" };
+	static const char *const before[REWRITE_MODES] = {"default", "keep", "", "@"};
 
 	buf_puts(out, before[mode < REWRITE_MODES ? mode : REWRITE_UNSET]);
 	if (mode == REWRITE_FIXED || mode == REWRITE_DOMAIN)

@@ -268,8 +268,11 @@ void
 conn_give(struct conn *c)
 {
 	struct qmgr *q = c->smtp->q;
-	struct item *item = CONTAINER(sched_take(&c->lane->sched), struct item, sched);
-	struct job *j = job_new(c, item);
+	struct sched_item *next = sched_take(&c->lane->sched, loop_now_ms(q->loop));
+
+	if (next == NULL)
+		return;
+	struct job *j = job_new(c, CONTAINER(next, struct item, sched));
 
 	link_cut(&c->idle);
 	if (offer_content(c->smtp, j->m) < 0) {

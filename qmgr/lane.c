@@ -28,6 +28,12 @@ same_route(const struct route *a, const struct route *b)
 	    strcmp(a->host, b->host) == 0;
 }
 
+static uint32_t
+tenant_share(const void *tenant)
+{
+	return ((const struct tenant *)tenant)->factor;
+}
+
 static struct lane *
 lane_get(struct qmgr *q, const struct route *route)
 {
@@ -42,6 +48,7 @@ lane_get(struct qmgr *q, const struct route *route)
 	struct buf name = { .p = lane->name, .cap = sizeof(lane->name), .max = 300 };
 	lane->q = q;
 	lane->route = *route;
+	lane->sched.share = tenant_share;
 	route_text(route, q->set.route.port, &name);
 	list_init(&lane->conns);
 	table_put(&q->lanes, &lane->node, hash);
@@ -242,14 +249,16 @@ open_connections(struct lane *lane)
 static void
 dispatch(struct lane *lane)
 {
+	uint64_t now = loop_now_ms(lane->q->loop);
 	struct conn *c;
 
-	while (lane->sched.waiting && (c = least_loaded(lane, 1)) != NULL)
+	while (sched_ready(&lane->sched, now) && (c = least_loaded(lane, 1)) != NULL)
 		conn_give(c);
-	if (lane->sched.waiting)
+	if (sched_ready(&lane->sched, now))
 		open_connections(lane);
 	/* Jobs ahead, so that a connection need not wait for us; what is being opened keeps its share. */
-	while (lane->sched.waiting > lane->opening && (c = least_loaded(lane, 1 + CONN_AHEAD)) != NULL)
+	while (lane->sched.waiting > lane->opening && sched_ready(&lane->sched, now) &&
+	    (c = least_loaded(lane, 1 + CONN_AHEAD)) != NULL)
 		conn_give(c);
 	if (lane->sched.waiting == 0)
 		lane->idle_since_ms = loop_now_ms(lane->q->loop);

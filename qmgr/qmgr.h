@@ -46,7 +46,7 @@ struct settings {
 /* Identity is by name; one address per name, for as long as the process lives. */
 struct tenant {
 	struct table_node node;
-	uint32_t factor; /* percent of the normal pace; 0: all of it (A28) */
+	uint32_t factor; /* percent of the normal pace (A28) */
 	char name[]; /* <= IPC_NAME_MAX */
 };
 
@@ -117,6 +117,8 @@ struct qmgr {
 	struct outcomes outcomes;
 	struct table frozen;  /* keys (keyhold.c) */
 	struct link keyholds; /* orders under way */
+	uint32_t slowed;      /* tenants with a factor below 100 */
+	struct loop_timer slow_timer;
 	/* Work collected during a turn. */
 	struct link settle; /* messages whose states changed */
 	struct loop_task settle_task;

@@ -42,7 +42,7 @@ int reader_open(struct reader *r, const struct contents *c, uint64_t number, uin
 /*
  * Appends up to CONTENT_CHUNK bytes of the message as DATA. READER_END: that was the last of it, it
  * is what was stored, and the final dot is behind it. READER_DAMAGED: the checksum is wrong or the
- * bytes are not there (*e tells); the dot is not written.
+ * bytes are not there, or ERR_TEMP they cannot be read now; the dot is not written.
  */
 enum reader_result reader_read(struct reader *r, struct buf *out, struct err *e);
 

@@ -335,16 +335,18 @@ transaction_rcpt(struct session *s)
 	advance(s, j);
 }
 
+/* A disk that cannot be read now may be read later; what it gave and was wrong stays wrong. */
 static void
-damaged(struct session *s, struct job *j, const struct err *e)
+unreadable(struct session *s, struct job *j, const struct err *e)
 {
+	enum rcpt_status status = e->class == ERR_TEMP ? RCPT_DEFERRED : RCPT_DAMAGED;
 	char qid[QID_CHARS + 1];
 	struct verdict v;
 
 	log_error("%s: %s", qid_text(j->qid, qid), e->text);
 	verdict_set(&v, ERR_TEMP, STAGE_DATA, ESC(4, 3, 0), "%s", e->text);
 	for (uint32_t i = 0; i < j->count; i++)
-		job_set(j, &j->rcpts[i], RCPT_DAMAGED, &v);
+		job_set(j, &j->rcpts[i], status, &v);
 	session_broken(s, &v);
 }
 
@@ -377,7 +379,7 @@ transaction_pump(struct session *s)
 		loop_post(session_loop(s), LOOP_AFTER, &s->pumped);
 		break;
 	case READER_DAMAGED:
-		damaged(s, j, &e);
+		unreadable(s, j, &e);
 		return;
 	}
 	session_expect(s);

@@ -47,6 +47,7 @@ struct session {
 	struct io io;
 	struct smtpd *d;
 	struct listener *listener; /* a reference */
+	struct gate *gate;	   /* a reference */
 	struct loop_timer timer;
 	struct loop_task after_flush; /* goes on when large output has left */
 	struct loop_reap reap;
@@ -72,7 +73,8 @@ struct session {
 };
 
 /* Takes fd, a connected non-blocking socket. */
-void session_new(struct smtpd *d, struct listener *l, int fd, const struct sockaddr *sa);
+void session_new(struct smtpd *d, struct listener *l, struct gate *g, int fd,
+    const struct sockaddr *sa);
 /* The only way into a state: checks the edge, arms the state's deadline, stops or starts input. */
 void session_enter(struct session *s, enum session_state to);
 /* What follows a finished command: budgets, drain. */

@@ -41,8 +41,10 @@ struct listener {
 	struct policy policy;
 	bool reverse_lookup;
 	struct tls_ctx *tls; /* NULL: none */
+	bool by_name;	     /* it has certificates for more than one name */
 };
 
+struct gate;	 /* of the address of a listening socket (gate.h) */
 struct door;	 /* a listening socket (listener.c) */
 struct material; /* what master sent for the next configuration (listener.c) */
 
@@ -54,6 +56,7 @@ struct smtpd {
 	struct sign_keys sign_keys, next_sign_keys; /* next: not whole yet */
 	struct spool *spool;
 	struct door *doors;
+	struct gate *gates;
 	struct material *next;
 	struct loop_timer accept_timer; /* after a lack of descriptors */
 	int fd_limit; /* sessions use those below: frames bring descriptors, too */

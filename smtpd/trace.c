@@ -92,13 +92,15 @@ trace_tls(const struct session *s)
 	tls_info(s->io.tls, &info);
 	buf_puts(&b, "Anonymous TLS connection established from ");
 	session_put_client(s, &b);
-	if (info.sni) {
+	if (info.sni && info.by_name) {
 		buf_puts(&b, " to ");
 		log_escape(&b, view_str(info.sni), FIELD_MAX, " :");
 	}
 	buf_printf(&b, ": %s with cipher %s (%d/%d bits)", info.version, info.cipher, info.bits,
 	    info.alg_bits);
 	emit(&b);
+	if (info.sni && !info.by_name && s->listener->by_name)
+		trace_odd(s, "no certificate for the name of a TLS client", view_str(info.sni));
 }
 
 void

@@ -1,4 +1,4 @@
 #!/bin/sh
 # SPDX-License-Identifier: ISC
 # The short form; t/crash/README.md has the long one.
-exec "$(dirname "$0")/ekcrash" cuts --cuts 8
+exec "$(dirname "$0")/ekcrash" cuts --cuts 6

@@ -42,7 +42,7 @@ def admin(kind, count, environment=None, stop_when_wrong=False):
         tap.count += 1
         print(f"ok {tap.count} # skip {kind}: {why}", flush=True)
         return
-    suite = CrashSuite(os.path.join(folder(), "inst"), free_port())
+    suite = CrashSuite(None, free_port())
     suite.base = suite.base.replace(f"state-dir {suite.dir}/state\n", f"state-dir {disk.at}/state\n")
     suite.write()
     lost = []

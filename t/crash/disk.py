@@ -42,7 +42,7 @@ def home(megabytes):
 
 
 class Disk:
-    def __init__(self, kind, megabytes=384):
+    def __init__(self, kind, megabytes=1024):
         self.kind, self.mounted = kind, False
         if os.geteuid() != 0:
             raise Unavailable("needs root")

@@ -143,7 +143,7 @@ class Client(threading.Thread):
 
 class LedgerSink(Sink):
     def __init__(self, ledger, host="127.0.0.2", port=25):
-        self.ledger, self.hold, self.foreign = ledger, True, []
+        self.ledger, self.hold, self.open = ledger, True, set()
         super().__init__(host, port, reply=self.decide)
 
     def decide(self, stage, arg, session):
@@ -156,6 +156,20 @@ class LedgerSink(Sink):
             self.enter(arg)
             self.messages.clear()
         return None
+
+    def process_request(self, request, address):
+        self.open.add(request)
+        super().process_request(request, address)
+
+    def shutdown_request(self, request):
+        super().shutdown_request(request)
+        self.open.discard(request)
+
+    def let_go(self, sessions, seconds):
+        """What the other side left in the sockets of these sessions is taken, too, as far as it is whole."""
+        end = time.monotonic() + seconds
+        while sessions & self.open and time.monotonic() < end:
+            time.sleep(0.005)
 
     def enter(self, m):
         if m["sender"]:

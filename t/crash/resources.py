@@ -3,7 +3,6 @@
 
 import os
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -12,7 +11,7 @@ import time
 
 from disk import Unavailable, run
 from load import Shapes
-from rig import INLINE, Client, Rig, tap, wait_for
+from rig import INLINE, Process, Rig, suite as library, tap, wait_for
 
 # role, system calls, error, how often; one suite, one after the other.
 INJECTED = (
@@ -30,11 +29,12 @@ INJECTED = (
 
 
 def inject(rig, role, calls, error, when):
-    """strace on the processes of the role, for a while; how often a call was made to fail."""
+    """strace on the processes of the role, for a while; how often a call was made to fail. What is made in
+    its place must be a call that the sandbox permits: otherwise this would be just another kill."""
     out = os.path.join(rig.suite.dir, "strace")
     pids = [a for p, _ in rig.suite.pids(role) for a in ("-p", str(p))]
     p = subprocess.Popen(["strace", "-f", "-q", "-o", out, "-e", f"trace={calls}", "-e",
-                          f"inject={calls}:error={error}:when={when}", *pids], stderr=subprocess.DEVNULL)
+                          f"inject={calls}:error={error}:syscall=getpid:when={when}", *pids], stderr=subprocess.DEVNULL)
     time.sleep(0.9)
     p.send_signal(signal.SIGINT)
     p.wait(10)
@@ -50,7 +50,8 @@ def injections(args):
         return
     rig = Rig(seed=args.seed)
     rig.begin()
-    chosen = INJECTED[::4] if args.short else INJECTED
+    chosen = [i for i in (INJECTED[::7] if args.short else INJECTED) if re.search(
+        args.only or ".", f"inject {i[0]} {i[1]}")]
     for turn, (role, calls, error, when) in enumerate(chosen):
         if turn % 4 == 3:  # so that the times between restarts do not grow
             rig.fault("kill all", rig.suite.kill9)
@@ -83,6 +84,14 @@ class Tmpfs:
         shutil.rmtree(self.at, ignore_errors=True)
 
 
+def start_or_end(suite):
+    """Without one free block, recovery of a database may be impossible: then master says so and ends."""
+    suite.proc = Process([f"{library.BUILD}/master/ekiden", "-f", "-c", suite.conf], stderr=suite.stderr)
+    wait_for(lambda: suite.proc.p.poll() is not None or
+             suite.mtactl("queue", "count", check=False).returncode == 0, 20, "the suite to start or to end")
+    return suite.proc.p.poll() is None
+
+
 def full(args, what, options, mix, big, filler, empty):
     """Accepts until it is refused, survives a kill in that state, delivers, and accepts again."""
     try:
@@ -101,9 +110,13 @@ def full(args, what, options, mix, big, filler, empty):
         accepted = rig.unload()
         rig.nothing_lost()
         rig.fault(f"kill all, {what}", rig.suite.kill9)
-        rig.suite.start()
-        rig.nothing_lost()
+        started = start_or_end(rig.suite)
+        if started:
+            rig.nothing_lost()
         empty(filled)
+        if not started:
+            rig.suite.start()
+            rig.nothing_lost()
         rig.settle()
         rig.load(2)
         again = []
@@ -114,7 +127,7 @@ def full(args, what, options, mix, big, filler, empty):
         rig.unload()
         rig.settle()
         tap.ok(refused and not again, f"J2 {what}: {accepted} accepted, then refused ({refused} times), killed, "
-               "delivered, accepted again", "\n".join(again + rig.suite.log().splitlines()[-10:]))
+               f"{'started' if started else 'not started before there was room'}, delivered, accepted again", "\n".join(again + rig.suite.log().splitlines()[-10:]))
         rig.verdict(what)
         rig.end()
     finally:
@@ -151,46 +164,40 @@ def unlink_all(paths):
             pass
 
 
-def limited(rig, name, kind, value_of, seconds=1.0, clients=3):
-    """A resource limit of every daemon is lowered while it works; then the suite starts anew."""
-    rig.load(clients)
-    time.sleep(0.3)
-
-    def lower():
-        for pid, _ in rig.suite.pids():
-            value = value_of(pid)
-            try:
-                resource.prlimit(pid, kind, (value, value))
-            except ProcessLookupError:
-                pass
-        time.sleep(seconds)
-        rig.suite.kill9()
-
+def limited(rig, name, option, clients):
+    """The suite under a resource limit that hardly suffices, until it is killed; then without."""
+    s = rig.suite
+    rig.fault("kill all", s.kill9)
     wrong = len(rig.checker.wrong)
-    rig.fault(name, lower)
-    acked = rig.unload()
-    rig.suite.start()
+
+    def work():
+        s.proc = Process(["prlimit", option, f"{library.BUILD}/master/ekiden", "-f", "-c", s.conf],
+                         stderr=s.stderr)
+        rig.load(clients)
+        time.sleep(1.5)
+        s.kill9()
+
+    rig.fault(name, work)
+    acked, refused = sum(c.acked for c in rig.clients), sum(c.refused for c in rig.clients)
+    rig.unload()
+    s.start()
     rig.nothing_lost()
-    tap.ok(not rig.checker.wrong[wrong:], f"J3 {name}: {acked} accepted, none lost",
-           "\n".join(rig.checker.wrong[wrong:][:10]))
+    tap.ok(acked and not rig.checker.wrong[wrong:], f"J3 {name}: {acked} accepted, {refused} times refused, "
+           "none lost", "\n".join(rig.checker.wrong[wrong:][:10]))
 
 
-def open_files(pid):
-    """Two more than are open now."""
-    return max(int(n) for n in os.listdir(f"/proc/{pid}/fd")) + 2
-
-
-def memory(pid):
+def virtual_memory(pid):
     with open(f"/proc/{pid}/status") as f:
-        kib = int(re.search(r"VmSize:\s+(\d+)", f.read()).group(1))
-    return (kib + 256) << 10
+        return int(re.search(r"VmSize:\s+(\d+)", f.read()).group(1)) << 10
 
 
 def limits(args):
     rig = Rig(seed=args.seed)
     rig.begin()
-    limited(rig, "two descriptors left", resource.RLIMIT_NOFILE, open_files, clients=8)
-    limited(rig, "256 KiB of memory left", resource.RLIMIT_AS, memory)
+    largest = max(virtual_memory(pid) for pid, _ in rig.suite.pids())
+    limited(rig, "96 descriptors a process", "--nofile=96:96", 60)
+    for spare in (1, 4):
+        limited(rig, f"{spare} MiB of memory to spare", f"--as={largest + (spare << 20)}", 4)
     rig.settle()
     rig.verdict("resource limits")
     rig.end()
@@ -198,7 +205,7 @@ def limits(args):
 
 def main(args):
     wanted = args.only or "."
-    if re.search(wanted, "inject"):
+    if any(re.search(wanted, f"inject {i[0]} {i[1]}") for i in INJECTED):
         injections(args)
     if re.search(wanted, "space"):
         full(args, "file system full", "size=96m", (("later", 1),), 20, fill_space, unlink_all)

@@ -32,13 +32,16 @@ def qid_number(text):
 class CrashSuite(Suite):
     """Spool and databases in `disk`, all else in the test's folder."""
 
+    made = 0
+
     def __init__(self, disk, port, extra=""):
-        super().__init__(start=False, listeners=(
+        CrashSuite.made += 1
+        super().__init__(start=False, name=f"inst{CrashSuite.made}", listeners=(
             f"listen local {{ address 127.0.0.1:{port}; tls none; reverse-lookup no; "
             "auth networks 127.0.0.0/8 tenant acme; }\n"),
             extra="retry { method linear; a 5; period 1d; }\n"
             f"limits {{ inline-size {INLINE}; errors 10000; messages-per-connection 1000000; }}\n" + extra)
-        self.on(disk)
+        self.on(disk or self.dir)
 
     def on(self, disk):
         self.base = self.base.replace(f"{self.dir}/state\n", f"{disk}/state\n").replace(
@@ -76,7 +79,7 @@ class Rig:
         self.port = free_port()
         self.shapes = shapes or Shapes(INLINE)
         self.disk = disk
-        self.suite = CrashSuite(disk.at if disk else os.path.join(folder(), "inst"), self.port, extra)
+        self.suite = CrashSuite(disk and disk.at, self.port, extra)
         self.clients, self.generation = [], 0
 
     def begin(self, **environment):
@@ -96,8 +99,11 @@ class Rig:
         return acked
 
     def fault(self, what, act):
-        begin = now_us()
+        begin, sessions = now_us(), set(self.sink.open)
         act()
+        # What a dead sender left in the sink's sockets is taken now, not after the end of the fault.
+        ended = self.suite.proc.p.poll() is not None
+        self.sink.let_go(sessions | set(self.sink.open) if ended else sessions, 3 if ended else 0.3)
         self.ledger.write(("FAULT", begin, what))
 
     def queued(self):
@@ -156,6 +162,7 @@ class Rig:
         else:
             self.checker.complain("queue: not empty at the end: " + str(
                 self.suite.mtactl("queue", "list", "--limit=5", check=False).stdout))
+            return  # the accounts stay open
         time.sleep(0.4)  # the last done marks
         self.ledger.write(("SETTLED",))
         self.sink.hold = True

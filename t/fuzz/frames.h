@@ -21,7 +21,7 @@
 
 #include "lib/arena.h"
 #include "lib/daemon.h"
-#include "t/fuzz/fuzz.h"
+#include "t/fuzz/folder.h"
 
 /* What main() is renamed to. */
 int daemon_main(int argc, char **argv);
@@ -330,13 +330,11 @@ frames_one(struct frames *f, struct view in)
 	frames_turns(f, FRAMES_TURNS);
 }
 
-/* A folder of its own, in memory when there is such a place; the daemon's root. */
+/* The daemon's root. */
 static void
 frames_folder(const char *const *folders)
 {
-	char dir[] = "/dev/shm/ekiden-fuzz.XXXXXX", other[] = "/tmp/ekiden-fuzz.XXXXXX";
-
-	REQUIRE((mkdtemp(dir) && chdir(dir) == 0) || (mkdtemp(other) && chdir(other) == 0));
+	fuzz_folder();
 	for (; *folders; folders++)
 		REQUIRE(mkdir(*folders, 0700) == 0);
 }

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "lib/db.h"
-#include "t/fuzz/fuzz.h"
+#include "t/fuzz/folder.h"
 #include "t/fuzz/libdb.h"
 
 enum { TABLE_MAX = 1 << 20, KEYS = 300 };
@@ -28,12 +28,11 @@ write_file(const char *path, struct view v)
 static void
 prepare(void)
 {
-	char dir[] = "/dev/shm/ekiden-map.XXXXXX", other[] = "/tmp/ekiden-map.XXXXXX";
 	struct buf text = BUF_INIT(TABLE_MAX);
 	uint64_t count;
 	struct err e;
 
-	REQUIRE((mkdtemp(dir) && chdir(dir) == 0) || (mkdtemp(other) && chdir(other) == 0));
+	fuzz_folder();
 	for (int i = 0; i < KEYS; i++)
 		buf_printf(&text, "key%d.example.test\t[relay%d.example.test]:%d\n", i, i, i);
 	write_file("t", buf_view(&text));

@@ -5,7 +5,6 @@
  * which has a recipient without a mark is in the queue.
  */
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,7 +16,7 @@
 #include "qmgr/segments.h"
 #include "qmgr/state.h"
 #include "qmgr/store.h"
-#include "t/fuzz/fuzz.h"
+#include "t/fuzz/folder.h"
 #include "t/fuzz/libdb.h"
 
 enum { GEN = 9, SEGMENT_BYTES = 8 << 20, RECORDS_MAX = 12, RCPTS = 3, MARKS_MAX = 64 };
@@ -135,20 +134,13 @@ write_file(const char *path, struct view v, off_t size)
 	close(fd);
 }
 
-static int
-remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st, (void)type;
-	return ftw->level && remove(path) < 0;
-}
-
 static void
 make_spool(void)
 {
 	static const char *const folders[] = { "seg", "big", "db", "maps", "quarantine" };
 	char name[64];
 
-	nftw(".", remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	fuzz_folder_empty();
 	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++)
 		REQUIRE(mkdir(folders[i], 0700) == 0);
 	snprintf(name, sizeof(name), "seg/%x", GEN);
@@ -160,9 +152,7 @@ make_spool(void)
 static void
 enter_folder(void)
 {
-	char dir[] = "/dev/shm/ekiden-recover.XXXXXX", other[] = "/tmp/ekiden-recover.XXXXXX";
-
-	REQUIRE((mkdtemp(dir) && chdir(dir) == 0) || (mkdtemp(other) && chdir(other) == 0));
+	fuzz_folder();
 	log_init("fuzz", "localhost", LOG_LEVEL_ERROR);
 	log_open(open("/dev/null", O_WRONLY | O_CLOEXEC), false);
 }

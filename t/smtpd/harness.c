@@ -734,7 +734,7 @@ order(struct harness *d, const char *text)
 	else if (strcmp(text, "qmgr new") == 0)
 		open_qmgr(d);
 	else if (strcmp(text, "authd drop") == 0)
-		drop_peer(d, &d->authd, ROLE_AUTHD);
+		drop_peer(d, &d->authd, ROLE_AUTHD), d->here = 0;
 	else if (strcmp(text, "authd new") == 0)
 		open_peer(d, &d->authd, authd_frame, ROLE_AUTHD);
 	else if (strcmp(text, "signd drop") == 0)

@@ -66,10 +66,10 @@ def lenient_ends(content):
 ns = Nsd({"rcpt.test": "@ IN MX 10 mx\nmx IN A 127.0.0.2", "sender.test": "@ IN A 127.0.0.2"})
 sink = RawSink("127.0.0.2", 25)
 PLAIN = free_port()
-s = Suite()
+s = Suite(start=False)
 s.listeners += f"listen local {{ address 127.0.0.1:{PLAIN}; tls none; reverse-lookup no; auth networks 127.0.0.0/8 tenant acme; }}\n"
 s.write("limits { errors 1000; messages-per-connection 1000; }\n")
-s.mtactl("reload")
+s.start()
 secret = s.tenant()
 context = client_context()
 PORTS = {"25 (mx, behind TLS and AUTH)": s.mx, "587": s.submission, "465": s.smtps, "a trusted network": PLAIN}

@@ -193,7 +193,7 @@ for t in threads:
 
 
 def missing():
-    return set(acked) - {re.search(rb"^Subject: (\S+)", m["data"], re.M)[1].decode() for m in list(sink.messages)}
+    return set(acked) - {x.decode() for m in list(sink.messages) for x in re.findall(rb"^Subject: (\S+)", m["data"], re.M)}
 
 
 try:

@@ -121,7 +121,8 @@ auth(struct fixture *f, const char *user, const char *secret)
 	struct policy_reply r;
 
 	check_auth(f->store, &f->hasher, &(struct check_login){ .user = view_str(user),
-	    .secret = view_str(secret), .now_us = clock_wall_us() }, &id, &r);
+	    .client = VIEW("192.0.2.1"), .secret = view_str(secret), .now_us = clock_wall_us() },
+	    &id, &r);
 	return r.code;
 }
 
@@ -130,7 +131,11 @@ mail(struct fixture *f, const char *tenant, const char *user, const char *sender
 {
 	struct policy_reply r;
 
-	check_mail(f->store, view_str(tenant), view_str(user), view_str(sender), &r);
+	struct check_records found;
+	check_mail(f->store, &(struct check_sender){ .tenant = view_str(tenant),
+	    .user = view_str(user), .client = VIEW("192.0.2.1"), .sender = view_str(sender),
+	    .now_us = clock_wall_us() }, &found,
+	    &r);
 	return r.code;
 }
 

@@ -7,8 +7,7 @@
 enum { TEXT_MAX = 16 << 20 };
 
 /* The lines of an export, owned by out. */
-static void
-export(struct fixture *f, struct buf *out)
+static void export(struct fixture *f, struct buf *out)
 {
 	struct view rest;
 
@@ -87,11 +86,14 @@ test_round_trip(struct fixture *f, struct buf *first)
 	char *secret = value_of(f, "secret");
 	export(f, first);
 	ok(strstr(buf_cstr(first), secret) == NULL, "A6 no secret is in an export");
-	ok(strstr(buf_cstr(first), "{\"v\":1,\"type\":\"tenant\",\"name\":\"acme\",\"enabled\":true,"),
+	ok(strstr(
+	       buf_cstr(first), "{\"v\":1,\"type\":\"tenant\",\"name\":\"acme\",\"enabled\":true,"),
 	    "a line: %.200s", buf_cstr(first));
-	ok(strstr(buf_cstr(first), "\"quota_hour\":500,") && strstr(buf_cstr(first), "\"rcpt_day\":\"none\"") &&
+	ok(strstr(buf_cstr(first), "\"quota_hour\":500,") &&
+		strstr(buf_cstr(first), "\"rcpt_day\":\"none\"") &&
 		strstr(buf_cstr(first), "\"networks\":[\"192.0.2.0/24\",\"2001:db8::/32\"]") &&
-		strstr(buf_cstr(first), "\"rewrite\":\"@b.example\""), "settings in the words of set");
+		strstr(buf_cstr(first), "\"rewrite\":\"@b.example\""),
+	    "settings in the words of set");
 
 	reopen(f, "other");
 	is_int(import(f, buf_view(first), true), 0, "a dry run");
@@ -103,7 +105,8 @@ test_round_trip(struct fixture *f, struct buf *first)
 	export(f, &second);
 	is_str(buf_cstr(&second), buf_cstr(first), "the round trip gives the same");
 	is_int(auth(f, "alice", secret), 235, "A6 the hash is good for the same secret");
-	is_int(run(f, "key issue", "tenant", "acme", "user", "gone", NULL), 2, "A5 names stay taken");
+	is_int(
+	    run(f, "key issue", "tenant", "acme", "user", "gone", NULL), 2, "A5 names stay taken");
 	is_int(run(f, "key issue", "tenant", "acme", "user", "orphan", NULL), 2,
 	    "A5 also those of tenants that are gone");
 	run(f, "key issue", "tenant", "acme", "user", "new", NULL);
@@ -129,15 +132,20 @@ test_partial(struct fixture *f)
 	struct err e;
 
 	store_get_key(f->store, VIEW("alice"), &before, &e);
-	is_int(import(f, VIEW("\n{\"type\":\"domain\",\"name\":\"c.example\",\"tenant\":\"fresh\"}\n"
-		"{\"type\":\"key\",\"name\":\"alice\",\"quota_day\":7}\n"
-		"{\"type\":\"key\",\"name\":\"bare\",\"tenant\":\"fresh\"}\n"
-		"{\"type\":\"tenant\",\"name\":\"fresh\"}\n"), false), 0, "any order, few fields");
+	is_int(import(f,
+		   VIEW("\n{\"type\":\"domain\",\"name\":\"c.example\",\"tenant\":\"fresh\"}\n"
+			"{\"type\":\"key\",\"name\":\"alice\",\"quota_day\":7}\n"
+			"{\"type\":\"key\",\"name\":\"bare\",\"tenant\":\"fresh\"}\n"
+			"{\"type\":\"tenant\",\"name\":\"fresh\"}\n"),
+		   false),
+	    0, "any order, few fields");
 	store_get_key(f->store, VIEW("alice"), &k, &e);
-	ok(k.quota_day == 7 && memcmp(k.hash, before.hash, DIGEST_BYTES) == 0 && k.serial == before.serial,
+	ok(k.quota_day == 7 && memcmp(k.hash, before.hash, DIGEST_BYTES) == 0 &&
+		k.serial == before.serial,
 	    "other fields stay");
 	store_get_key(f->store, VIEW("bare"), &k, &e);
-	ok(k.rights == RIGHT_SEND && k.created_us && k.serial > before.serial, "a new key has defaults");
+	ok(k.rights == RIGHT_SEND && k.created_us && k.serial > before.serial,
+	    "a new key has defaults");
 	is_int(auth(f, "bare", ""), 535, "and no secret yet");
 	run(f, "key rotate", "user", "bare", NULL);
 	char *secret = value_of(f, "secret");
@@ -145,7 +153,8 @@ test_partial(struct fixture *f)
 	run(f, "tenant show", "name", "fresh", NULL);
 	ok(strstr(buf_cstr(&f->rows), "enabled=0") != NULL, "A4 a new tenant is off");
 	store_get_domain(f->store, VIEW("c.example"), &d, &e);
-	ok(!d.verified && strlen(d.token) == DOMAIN_TOKEN_CHARS, "G2 a new domain is pending, with a token");
+	ok(!d.verified && strlen(d.token) == DOMAIN_TOKEN_CHARS,
+	    "G2 a new domain is pending, with a token");
 	free(secret);
 }
 
@@ -155,49 +164,74 @@ test_bad_input(struct fixture *f)
 	static const struct {
 		const char *text, *want; /* the first error */
 	} rows[] = {
-		{ "{", "line 1: column " },
-		{ "[]", "line 1: not an object" },
-		{ "{\"type\":\"tenant\"}", "line 1: \"name\" is missing" },
-		{ "{\"type\":\"user\",\"name\":\"x\"}", "line 1: \"type\" is not tenant, key or domain" },
-		{ "{\"v\":2,\"type\":\"tenant\",\"name\":\"x\"}", "line 1: \"v\" is not 1" },
-		{ "{\"type\":\"tenant\",\"name\":\"x y\"}", "line 1: this is no tenant's name" },
-		{ "{\"type\":\"tenant\",\"name\":\"x\",\"nmae\":1}", "line 1: a tenant has no \"nmae\"" },
-		{ "{\"type\":\"tenant\",\"name\":\"x\",\"name\":\"y\"}", "line 1: column " },
-		{ "{\"type\":\"tenant\",\"name\":\"x\",\"quota_hour\":-1}", "line 1: \"quota_hour\" is not text" },
-		{ "{\"type\":\"tenant\",\"name\":\"x\",\"quota_hour\":0}", "line 1: \"quota_hour\" is not a number from 1" },
-		{ "{\"type\":\"tenant\",\"name\":\"x\",\"networks\":[\"192.0.2.1/24\"]}", "line 1: \"networks\" is not a list" },
-		{ "{\"type\":\"tenant\",\"name\":\"x\",\"networks\":[7]}", "line 1: \"networks\" is not text" },
-		{ "{\"type\":\"tenant\",\"name\":\"x\",\"enabled\":1}", "line 1: the value of \"enabled\"" },
-		{ "{\"type\":\"tenant\",\"name\":\"x\",\"created_by\":4294967296}", "line 1: the value of \"created_by\"" },
-		{ "{\"type\":\"tenant\",\"name\":\"x\",\"frozen_reason\":\"a\\nb\"}", "line 1: the value of \"frozen_reason\"" },
-		{ "{\"type\":\"key\",\"name\":\"k\",\"tenant\":\"acme\",\"salt\":\"00\"}", "line 1: the value of \"salt\"" },
-		{ "{\"type\":\"key\",\"name\":\"k\",\"tenant\":\"acme\",\"salt\":\"0000000000000000000000000000000G\"}", "line 1: the value of \"salt\"" },
-		{ "{\"type\":\"key\",\"name\":\"k\",\"tenant\":\"acme\",\"pattern\":\"a\\u0000b\"}", "line 1: " },
-		{ "{\"type\":\"key\",\"name\":\"k k\",\"tenant\":\"acme\"}", "line 1: this is no user name" },
-		{ "{\"type\":\"key\",\"name\":\"k\",\"tenant\":\"nobody\"}", "line 1: there is no tenant nobody" },
-		{ "{\"type\":\"key\",\"name\":\"k\"}", "line 1: there is no tenant " },
-		{ "{\"type\":\"key\",\"name\":\"alice\",\"tenant\":\"beta\"}", "line 1: the user name was issued to another tenant" },
-		{ "{\"type\":\"key\",\"name\":\"gone\",\"revoked\":false}", "line 1: the key was revoked" },
-		{ "{\"type\":\"key\",\"name\":\"k\",\"tenant\":\"acme\",\"orphan\":true}", "line 1: an orphan" },
-		{ "{\"type\":\"domain\",\"name\":\"A.example\",\"tenant\":\"acme\"}", "line 1: this is no domain in lower case" },
-		{ "{\"type\":\"domain\",\"name\":\"a.example\",\"tenant\":\"beta\"}", "line 1: the domain is registered for another tenant" },
-		{ "{\"type\":\"domain\",\"name\":\"z.example\",\"tenant\":\"acme\",\"rewrite\":\"x\"}", "line 1: \"rewrite\" is not keep" },
-		{ "{\"type\":\"tenant\",\"name\":\"good\"}\n\n{\"type\":\"tenant\",\"name\":\"\"}", "line 3: \"name\" is missing" },
-		{ "{\"type\":\"key\",\"name\":\"k1\",\"tenant\":\"acme\",\"serial\":900}\n"
-		  "{\"type\":\"key\",\"name\":\"k2\",\"tenant\":\"acme\",\"serial\":900}", "line 2: two new keys have the same serial" },
+	    {"{", "line 1: column "},
+	    {"[]", "line 1: not an object"},
+	    {"{\"type\":\"tenant\"}", "line 1: \"name\" is missing"},
+	    {"{\"type\":\"user\",\"name\":\"x\"}", "line 1: \"type\" is not tenant, key or domain"},
+	    {"{\"v\":2,\"type\":\"tenant\",\"name\":\"x\"}", "line 1: \"v\" is not 1"},
+	    {"{\"type\":\"tenant\",\"name\":\"x y\"}", "line 1: this is no tenant's name"},
+	    {"{\"type\":\"tenant\",\"name\":\"x\",\"nmae\":1}", "line 1: a tenant has no \"nmae\""},
+	    {"{\"type\":\"tenant\",\"name\":\"x\",\"name\":\"y\"}", "line 1: column "},
+	    {"{\"type\":\"tenant\",\"name\":\"x\",\"quota_hour\":-1}",
+		"line 1: \"quota_hour\" is not text"},
+	    {"{\"type\":\"tenant\",\"name\":\"x\",\"quota_hour\":0}",
+		"line 1: \"quota_hour\" is not a number from 1"},
+	    {"{\"type\":\"tenant\",\"name\":\"x\",\"networks\":[\"192.0.2.1/24\"]}",
+		"line 1: \"networks\" is not a list"},
+	    {"{\"type\":\"tenant\",\"name\":\"x\",\"networks\":[7]}",
+		"line 1: \"networks\" is not text"},
+	    {"{\"type\":\"tenant\",\"name\":\"x\",\"enabled\":1}",
+		"line 1: the value of \"enabled\""},
+	    {"{\"type\":\"tenant\",\"name\":\"x\",\"created_by\":4294967296}",
+		"line 1: the value of \"created_by\""},
+	    {"{\"type\":\"tenant\",\"name\":\"x\",\"frozen_reason\":\"a\\nb\"}",
+		"line 1: the value of \"frozen_reason\""},
+	    {"{\"type\":\"key\",\"name\":\"k\",\"tenant\":\"acme\",\"salt\":\"00\"}",
+		"line 1: the value of \"salt\""},
+	    {"{\"type\":\"key\",\"name\":\"k\",\"tenant\":\"acme\",\"salt\":"
+	     "\"0000000000000000000000000000000G\"}",
+		"line 1: the value of \"salt\""},
+	    {"{\"type\":\"key\",\"name\":\"k\",\"tenant\":\"acme\",\"pattern\":\"a\\u0000b\"}",
+		"line 1: "},
+	    {"{\"type\":\"key\",\"name\":\"k k\",\"tenant\":\"acme\"}",
+		"line 1: this is no user name"},
+	    {"{\"type\":\"key\",\"name\":\"k\",\"tenant\":\"nobody\"}",
+		"line 1: there is no tenant nobody"},
+	    {"{\"type\":\"key\",\"name\":\"k\"}", "line 1: there is no tenant "},
+	    {"{\"type\":\"key\",\"name\":\"alice\",\"tenant\":\"beta\"}",
+		"line 1: the user name was issued to another tenant"},
+	    {"{\"type\":\"key\",\"name\":\"gone\",\"revoked\":false}",
+		"line 1: the key was revoked"},
+	    {"{\"type\":\"key\",\"name\":\"k\",\"tenant\":\"acme\",\"orphan\":true}",
+		"line 1: an orphan"},
+	    {"{\"type\":\"domain\",\"name\":\"A.example\",\"tenant\":\"acme\"}",
+		"line 1: this is no domain in lower case"},
+	    {"{\"type\":\"domain\",\"name\":\"a.example\",\"tenant\":\"beta\"}",
+		"line 1: the domain is registered for another tenant"},
+	    {"{\"type\":\"domain\",\"name\":\"z.example\",\"tenant\":\"acme\",\"rewrite\":\"x\"}",
+		"line 1: \"rewrite\" is not keep"},
+	    {"{\"type\":\"tenant\",\"name\":\"good\"}\n\n{\"type\":\"tenant\",\"name\":\"\"}",
+		"line 3: \"name\" is missing"},
+	    {"{\"type\":\"key\",\"name\":\"k1\",\"tenant\":\"acme\",\"serial\":900}\n"
+	     "{\"type\":\"key\",\"name\":\"k2\",\"tenant\":\"acme\",\"serial\":900}",
+		"line 2: two new keys have the same serial"},
 	};
 	struct buf before = BUF_INIT(TEXT_MAX), after = BUF_INIT(TEXT_MAX);
 
 	export(f, &before);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		is_int(import(f, view_str(rows[i].text), false), 2, "refused");
-		ok(strncmp(buf_cstr(&f->text), rows[i].want, strlen(rows[i].want)) == 0, "says %s: %s",
-		    rows[i].want, buf_cstr(&f->text));
+		ok(strncmp(buf_cstr(&f->text), rows[i].want, strlen(rows[i].want)) == 0,
+		    "says %s: %s", rows[i].want, buf_cstr(&f->text));
 	}
-	is_int(import(f, VIEW("{\"type\":\"tenant\",\"name\":\"good\"}\nx\n{\"type\":\"key\",\"name\":\"k\",\"tenant\":\"n\"}\n"),
-		   false), 2, "two errors");
-	ok(strstr(buf_cstr(&f->rows), "line=2 error=column") && strstr(buf_cstr(&f->rows),
-		"line=3 error=there is no tenant n"), "all of them are rows: %s", buf_cstr(&f->rows));
+	is_int(import(f,
+		   VIEW("{\"type\":\"tenant\",\"name\":\"good\"}\nx\n{\"type\":\"key\",\"name\":"
+			"\"k\",\"tenant\":\"n\"}\n"),
+		   false),
+	    2, "two errors");
+	ok(strstr(buf_cstr(&f->rows), "line=2 error=column") &&
+		strstr(buf_cstr(&f->rows), "line=3 error=there is no tenant n"),
+	    "all of them are rows: %s", buf_cstr(&f->rows));
 	export(f, &after);
 	is_str(buf_cstr(&after), buf_cstr(&before), "nothing changed");
 	buf_free(&before);
@@ -224,8 +258,8 @@ test_damage(struct fixture *f, const struct buf *backup)
 	static const struct {
 		const char *file;
 		off_t at;
-	} rows[] = { { "keys.db", 4096 + 2000 }, { "tenants.db", 100 }, { "domains.db", 4096 + 30 },
-		{ "keys-by-tenant.db", 4096 + 3000 } };
+	} rows[] = {{"keys.db", 4096 + 2000}, {"tenants.db", 100}, {"domains.db", 4096 + 30},
+	    {"keys-by-tenant.db", 4096 + 3000}};
 	struct buf copy = BUF_INIT(1024);
 	struct record_tenant t;
 	struct err e;
@@ -238,8 +272,8 @@ test_damage(struct fixture *f, const struct buf *backup)
 		store_close(&f->store);
 		damage(f, rows[i].file, rows[i].at);
 		f->store = store_open(f->dir, &e);
-		ok(f->store == NULL && e.class == ERR_DAMAGED, "%s is found to be damaged at the start",
-		    rows[i].file);
+		ok(f->store == NULL && e.class == ERR_DAMAGED,
+		    "%s is found to be damaged at the start", rows[i].file);
 		buf_clear(&copy);
 		buf_printf(&copy, "%.*s", (int)strcspn(rows[i].file, "."), rows[i].file);
 		ok(strstr(e.text, buf_cstr(&copy)) != NULL, "which is told: %s", e.text);
@@ -265,7 +299,8 @@ test_damage(struct fixture *f, const struct buf *backup)
 	is_int(auth(f, "alice", "x"), 454, "AUTH on a damaged database");
 	is_int(mail(f, "acme", "alice", "a@a.example"), 451, "MAIL on a damaged database");
 	ok(store_begin(f->store, &e) < 0 && store_get_tenant(f->store, VIEW("acme"), &t, &e) < 0 &&
-		!store_dead(f->store) && store_checkpoint(f->store, &e) == 0, "and stays as it is");
+		!store_dead(f->store) && store_checkpoint(f->store, &e) == 0,
+	    "and stays as it is");
 
 	reopen(f, "restored");
 	is_int(import(f, buf_view(backup), false), 0, "import into a fresh database");

@@ -24,94 +24,101 @@ test_settings(struct fixture *f)
 {
 	static const struct {
 		const char *id, *option, *value, *field, *shown; /* shown NULL: refused */
-	} tenant[] = {
-		{ "A29", "quota-hour", "20000", "quota_hour", "20000" },
-		{ "A29", "rcpt-hour", "none", "rcpt_hour", "none" },
-		{ "A29", "rcpt-hour", "default", "rcpt_hour", "default" },
-		{ "G18", "quota-minute", "4294967294", "quota_minute", "4294967294" },
-		{ "G19", "quota-day", "1", "quota_day", "1" },
-		{ "G18", "quota-minute", "0", "quota_minute", NULL },
-		{ "G18", "quota-minute", "4294967295", "quota_minute", NULL },
-		{ "G18", "quota-minute", "-1", "quota_minute", NULL },
-		{ "G18", "quota-minute", "10/h", "quota_minute", NULL },
-		{ "G18", "quota-minute", "", "quota_minute", NULL },
-		{ "A8", "networks", "192.0.2.0/24,2001:DB8::/32,198.51.100.7", "networks",
-		    "192.0.2.0/24,2001:db8::/32,198.51.100.7/32" },
-		{ "A8", "networks", "192.0.2.1/24", "networks", NULL },
-		{ "A8", "networks", "192.0.2.0/33", "networks", NULL },
-		{ "A8", "networks", "192.0.2.0/24,", "networks", NULL },
-		{ "A8", "networks", ",", "networks", NULL },
-		{ "A8", "networks", "example.com", "networks", NULL },
-		{ "A8", "networks", "", "networks", "" },
-		{ "A22", "header-from", "tenant", "header_from", "tenant" },
-		{ "A22", "header-from", "any", "header_from", "any" },
-		{ "A22", "header-from", "some", "header_from", NULL },
-	}, key[] = {
-		{ "A13", "pattern", "@app.example", "pattern", "@app.example" },
-		{ "A14", "pattern", ".*", "pattern", ".*" },
-		{ "A15", "pattern", "@", "pattern", "@" },
-		{ "A16", "pattern", "", "pattern", "" },
-		{ "A16", "pattern", "a b", "pattern", NULL },
-		{ "A16", "pattern", "\xc3\xa4", "pattern", NULL },
-		{ "G3", "rights", "send,priority", "rights", "send,priority" },
-		{ "G3", "rights", "none", "rights", "none" },
-		{ "G3", "rights", "send,admin", "rights", NULL },
-		{ "G3", "rights", "", "rights", NULL },
-		{ "A5", "expires", "2036-12-31T23:59:58Z", "expires", "2036-12-31T23:59:58Z" },
-		{ "A5", "expires", "2036-02-29", "expires", "2036-02-29T00:00:00Z" },
-		{ "A5", "expires", "never", "expires", "never" },
-		{ "A5", "expires", "2036-13-01", "expires", NULL },
-		{ "A5", "expires", "2036-1-1", "expires", NULL },
-		{ "A5", "expires", "soon", "expires", NULL },
-		{ "A5", "expires", "0", "expires", NULL },
-		{ "A29", "over-quota", "hold", "over_quota", "hold" },
-		{ "A29", "over-quota", "ignore", "over_quota", NULL },
-		{ "A29", "quota-hour", "none", "quota_hour", "none" },
-		{ "A29", "quota-hour", "default", "quota_hour", NULL },
-		{ "A29", "priority", "9", "priority", "9" },
-		{ "A29", "priority", "10", "priority", NULL },
-		{ "A8", "networks", "203.0.113.4", "networks", "203.0.113.4/32" },
-		{ "A5", "note", "", "note", "" },
-		{ "A5", "note", "a\tb", "note", NULL },
-	}, domain[] = {
-		{ "C19", "rewrite", "bounce@example.net", "rewrite", "bounce@example.net" },
-		{ "C20", "rewrite", "@Example.NET", "rewrite", "@example.net" },
-		{ "C21", "rewrite", "keep", "rewrite", "keep" },
-		{ "C22", "rewrite", "default", "rewrite", "default" },
-		{ "C19", "rewrite", "@", "rewrite", NULL },
-		{ "C19", "rewrite", "a@", "rewrite", NULL },
-		{ "C19", "rewrite", "a b@example.net", "rewrite", NULL },
-		{ "C19", "rewrite", "@[192.0.2.1]", "rewrite", NULL },
-		{ "C19", "rewrite", "<a@example.net>", "rewrite", NULL },
-		{ "G11", "hosted", "yes", "hosted", "yes" },
-		{ "A12", "bounce", "yes", "bounce", "yes" },
-		{ "A12", "bounce", "no", "bounce", "no" },
-		{ "A12", "bounce", "1", "bounce", NULL },
-	};
+	} tenant[] =
+	    {
+		{"A29", "quota-hour", "20000", "quota_hour", "20000"},
+		{"A29", "rcpt-hour", "none", "rcpt_hour", "none"},
+		{"A29", "rcpt-hour", "default", "rcpt_hour", "default"},
+		{"G18", "quota-minute", "4294967294", "quota_minute", "4294967294"},
+		{"G19", "quota-day", "1", "quota_day", "1"},
+		{"G18", "quota-minute", "0", "quota_minute", NULL},
+		{"G18", "quota-minute", "4294967295", "quota_minute", NULL},
+		{"G18", "quota-minute", "-1", "quota_minute", NULL},
+		{"G18", "quota-minute", "10/h", "quota_minute", NULL},
+		{"G18", "quota-minute", "", "quota_minute", NULL},
+		{"A8", "networks", "192.0.2.0/24,2001:DB8::/32,198.51.100.7", "networks",
+		    "192.0.2.0/24,2001:db8::/32,198.51.100.7/32"},
+		{"A8", "networks", "192.0.2.1/24", "networks", NULL},
+		{"A8", "networks", "192.0.2.0/33", "networks", NULL},
+		{"A8", "networks", "192.0.2.0/24,", "networks", NULL},
+		{"A8", "networks", ",", "networks", NULL},
+		{"A8", "networks", "example.com", "networks", NULL},
+		{"A8", "networks", "", "networks", ""},
+		{"A22", "header-from", "tenant", "header_from", "tenant"},
+		{"A22", "header-from", "any", "header_from", "any"},
+		{"A22", "header-from", "some", "header_from", NULL},
+	    },
+	  key[] =
+	      {
+		  {"A13", "pattern", "@app.example", "pattern", "@app.example"},
+		  {"A14", "pattern", ".*", "pattern", ".*"},
+		  {"A15", "pattern", "@", "pattern", "@"},
+		  {"A16", "pattern", "", "pattern", ""},
+		  {"A16", "pattern", "a b", "pattern", NULL},
+		  {"A16", "pattern", "\xc3\xa4", "pattern", NULL},
+		  {"G3", "rights", "send,priority", "rights", "send,priority"},
+		  {"G3", "rights", "none", "rights", "none"},
+		  {"G3", "rights", "send,admin", "rights", NULL},
+		  {"G3", "rights", "", "rights", NULL},
+		  {"A5", "expires", "2036-12-31T23:59:58Z", "expires", "2036-12-31T23:59:58Z"},
+		  {"A5", "expires", "2036-02-29", "expires", "2036-02-29T00:00:00Z"},
+		  {"A5", "expires", "never", "expires", "never"},
+		  {"A5", "expires", "2036-13-01", "expires", NULL},
+		  {"A5", "expires", "2036-1-1", "expires", NULL},
+		  {"A5", "expires", "soon", "expires", NULL},
+		  {"A5", "expires", "0", "expires", NULL},
+		  {"A29", "over-quota", "hold", "over_quota", "hold"},
+		  {"A29", "over-quota", "ignore", "over_quota", NULL},
+		  {"A29", "quota-hour", "none", "quota_hour", "none"},
+		  {"A29", "quota-hour", "default", "quota_hour", NULL},
+		  {"A29", "priority", "9", "priority", "9"},
+		  {"A29", "priority", "10", "priority", NULL},
+		  {"A8", "networks", "203.0.113.4", "networks", "203.0.113.4/32"},
+		  {"A5", "note", "", "note", ""},
+		  {"A5", "note", "a\tb", "note", NULL},
+	      },
+	  domain[] = {
+	      {"C19", "rewrite", "bounce@example.net", "rewrite", "bounce@example.net"},
+	      {"C20", "rewrite", "@Example.NET", "rewrite", "@example.net"},
+	      {"C21", "rewrite", "keep", "rewrite", "keep"},
+	      {"C22", "rewrite", "default", "rewrite", "default"},
+	      {"C19", "rewrite", "@", "rewrite", NULL},
+	      {"C19", "rewrite", "a@", "rewrite", NULL},
+	      {"C19", "rewrite", "a b@example.net", "rewrite", NULL},
+	      {"C19", "rewrite", "@[192.0.2.1]", "rewrite", NULL},
+	      {"C19", "rewrite", "<a@example.net>", "rewrite", NULL},
+	      {"G11", "hosted", "yes", "hosted", "yes"},
+	      {"A12", "bounce", "yes", "bounce", "yes"},
+	      {"A12", "bounce", "no", "bounce", "no"},
+	      {"A12", "bounce", "1", "bounce", NULL},
+	  };
 	static const struct {
 		const char *set, *show, *arg, *name;
 		size_t n;
 	} rows[] = {
-		{ "tenant set", "tenant show", "name", "acme", sizeof(tenant) / sizeof(tenant[0]) },
-		{ "key set", "key show", "user", "alice", sizeof(key) / sizeof(key[0]) },
-		{ "domain set", "domain show", "domain", "a.example", sizeof(domain) / sizeof(domain[0]) },
+	    {"tenant set", "tenant show", "name", "acme", sizeof(tenant) / sizeof(tenant[0])},
+	    {"key set", "key show", "user", "alice", sizeof(key) / sizeof(key[0])},
+	    {"domain set", "domain show", "domain", "a.example",
+		sizeof(domain) / sizeof(domain[0])},
 	};
 
 	for (size_t t = 0; t < 3; t++)
 		for (size_t i = 0; i < rows[t].n; i++) {
-			const __typeof__(tenant[0]) *r = t == 0 ? &tenant[i] :
-			    t == 1 ? (const void *)&key[i] : (const void *)&domain[i];
+			const __typeof__(tenant[0]) *r = t == 0	  ? &tenant[i]
+							 : t == 1 ? (const void *)&key[i]
+								  : (const void *)&domain[i];
 			run(f, rows[t].show, rows[t].arg, rows[t].name, NULL);
 			char *before = x_strdup(buf_cstr(&f->rows));
 			is_int(run(f, rows[t].set, rows[t].arg, rows[t].name, r->option, r->value,
-				   NULL), r->shown ? 0 : 2, "a setting");
+				   NULL),
+			    r->shown ? 0 : 2, "a setting");
 			if (r->shown) {
-				shows(f, rows[t].show, rows[t].arg, rows[t].name, r->field, r->shown,
-				    r->id);
+				shows(f, rows[t].show, rows[t].arg, rows[t].name, r->field,
+				    r->shown, r->id);
 			} else {
 				ok(strncmp(buf_cstr(&f->text), "--", 2) == 0 &&
-					strstr(buf_cstr(&f->text), " is not "), "%s: one clear line: %s",
-				    r->id, buf_cstr(&f->text));
+					strstr(buf_cstr(&f->text), " is not "),
+				    "%s: one clear line: %s", r->id, buf_cstr(&f->text));
 				run(f, rows[t].show, rows[t].arg, rows[t].name, NULL);
 				is_str(buf_cstr(&f->rows), before, "and nothing changed");
 			}
@@ -135,9 +142,11 @@ test_rotation(struct fixture *f)
 	run(f, "key issue", "tenant", "acme", "user", "turn", NULL);
 	char *first = value_of(f, "secret");
 	store_get_key(f->store, VIEW("turn"), &before, &e);
-	is_int(run(f, "key rotate", "user", "turn", "overlap", "1h", NULL), 0, "A7 rotate with overlap");
+	is_int(run(f, "key rotate", "user", "turn", "overlap", "1h", NULL), 0,
+	    "A7 rotate with overlap");
 	char *second = value_of(f, "secret");
-	ok(strlen(second) == SECRET_CHARS && strcmp(first, second) != 0, "A6 A7 a new secret, shown once");
+	ok(strlen(second) == SECRET_CHARS && strcmp(first, second) != 0,
+	    "A6 A7 a new secret, shown once");
 	is_int(auth(f, "turn", second), 235, "A7 the new one works at once");
 	store_get_key(f->store, VIEW("turn"), &k, &e);
 	ok(memcmp(k.former_hash, before.hash, DIGEST_BYTES) == 0 &&
@@ -148,7 +157,8 @@ test_rotation(struct fixture *f)
 		k.former_scram_iterations == before.scram_iterations,
 	    "A7 the whole former verifier is kept");
 	ok(k.former_until_us > clock_wall_us() + 3590ull * 1000000 &&
-		k.former_until_us <= clock_wall_us() + 3600ull * 1000000, "A7 for the overlap");
+		k.former_until_us <= clock_wall_us() + 3600ull * 1000000,
+	    "A7 for the overlap");
 	ok(k.serial == before.serial && k.serial != 0, "the serial stays");
 	is_int(run(f, "key rotate", "user", "turn", NULL), 0, "rotate without overlap");
 	store_get_key(f->store, VIEW("turn"), &k, &e);
@@ -158,7 +168,8 @@ test_rotation(struct fixture *f)
 	is_int(auth(f, "turn", second), 535, "A7 the former secret is refused at once");
 	ok(!on_disk(top, second) && on_disk(top, "key turn of tenant acme rotated"),
 	    "A6 rotation is in the log, secrets are not (atk-E8)");
-	is_int(run(f, "key rotate", "user", "turn", "overlap", "91d", NULL), 2, "an overlap too long");
+	is_int(
+	    run(f, "key rotate", "user", "turn", "overlap", "91d", NULL), 2, "an overlap too long");
 	is_int(run(f, "key rotate", "user", "turn", "overlap", "x", NULL), 2, "no duration");
 	is_int(run(f, "key rotate", "user", "nobody", NULL), 2, "nobody");
 	run(f, "key revoke", "user", "turn", NULL);
@@ -205,7 +216,7 @@ on_quotas(void *ctx, const char *tenant, const char *user, struct live_quota q[s
 	memset(q, 0, LIVE_WINDOWS * sizeof(*q));
 	if (strcmp(tenant, "acme") != 0)
 		return;
-	q[LIVE_QUOTA_HOUR] = (struct live_quota){ *user ? 100 : 10000, 99, *user ? 1234567 : 0 };
+	q[LIVE_QUOTA_HOUR] = (struct live_quota){*user ? 100 : 10000, 99, *user ? 1234567 : 0};
 	q[LIVE_RCPT_DAY].used = 12;
 }
 
@@ -213,22 +224,24 @@ static void
 on_pace(void *ctx, const char *tenant, struct live_pace *p)
 {
 	(void)ctx, (void)tenant;
-	*p = (struct live_pace){ 25, 30, 200, 5000000 };
+	*p = (struct live_pace){25, 30, 200, 5000000};
 }
 
 static void
 test_containment(struct fixture *f)
 {
-	struct heard h = { .there = true };
-	const struct live live = { &h, on_quotas, on_pace, on_hold, on_purge, on_changed };
+	struct heard h = {.there = true};
+	const struct live live = {&h, on_quotas, on_pace, on_hold, on_purge, on_changed};
 
 	is_int(run(f, "key purge", "user", "alice", NULL), 1, "purge of a key that sends");
 	store_set_live(f->store, &live);
-	is_int(run(f, "key freeze", "user", "alice", "reason", "odd volume", NULL), 0, "key freeze");
+	is_int(
+	    run(f, "key freeze", "user", "alice", "reason", "odd volume", NULL), 0, "key freeze");
 	is_str(h.text, "hold acme/alice", "its queue is held");
 	is_int(h.changes, 1, "whoever decides hears of a change");
 	shows(f, "key show", "user", "alice", "state", "frozen", "containment");
-	ok(strstr(buf_cstr(&f->rows), "frozen=1 frozen_reason=odd volume frozen_since=") != NULL, "and why");
+	ok(strstr(buf_cstr(&f->rows), "frozen=1 frozen_reason=odd volume frozen_since=") != NULL,
+	    "and why");
 	*h.text = '\0';
 	is_int(run(f, "key freeze", "user", "alice", NULL), 0, "frozen already");
 	is_str(h.text, "", "nothing happens");
@@ -246,17 +259,21 @@ test_containment(struct fixture *f)
 	is_int(run(f, "key freeze", "user", "alice", "reason", "a\nb", NULL), 2, "a bad reason");
 
 	is_int(run(f, "quota show", NULL), 0, "quota show");
-	is_str(buf_cstr(&f->rows), "tenant=acme user= quota=quota-hour limit=10000 used=99 frees=\n"
-	    "tenant=acme user= quota=rcpt-day limit=0 used=12 frees=\n", "A29 G18 G19 what is in use");
+	is_str(buf_cstr(&f->rows),
+	    "tenant=acme user= quota=quota-hour limit=10000 used=99 frees=\n"
+	    "tenant=acme user= quota=rcpt-day limit=0 used=12 frees=\n",
+	    "A29 G18 G19 what is in use");
 	is_int(run(f, "quota show", "name", "alice", NULL), 0, "of a key");
-	ok(f->count == LIVE_WINDOWS && strstr(buf_cstr(&f->rows),
-		"user=alice quota=quota-hour limit=100 used=99 frees=1234567"), "A29 when it frees: %s",
-	    buf_cstr(&f->rows));
+	ok(f->count == LIVE_WINDOWS &&
+		strstr(buf_cstr(&f->rows),
+		    "user=alice quota=quota-hour limit=100 used=99 frees=1234567"),
+	    "A29 when it frees: %s", buf_cstr(&f->rows));
 	is_int(run(f, "quota show", "name", "idle", NULL), 0, "of a tenant");
 	is_int(f->count, LIVE_WINDOWS, "all of its quotas");
 	is_int(run(f, "quota show", "name", "nobody", NULL), 2, "of nobody");
 	run(f, "tenant show", "name", "acme", NULL);
-	ok(strstr(buf_cstr(&f->rows), "bounced=30 bounced_of=200 pace_percent=25 slowed_until=5000000"),
+	ok(strstr(buf_cstr(&f->rows),
+	       "bounced=30 bounced_of=200 pace_percent=25 slowed_until=5000000"),
 	    "A28 how its mail fares: %s", buf_cstr(&f->rows));
 	ok(strstr(buf_cstr(&f->rows), "quota-hour 99/10000"), "A29 use in tenant show");
 	store_set_live(f->store, NULL);
@@ -271,8 +288,9 @@ test_audit(struct fixture *f)
 	struct err e;
 
 	is_int(run(f, "audit", "tenant", "acme", "since", "1h", NULL), 0, "audit");
-	ok(strstr(buf_cstr(&f->rows), "uid=") && strstr(buf_cstr(&f->rows),
-		"command=tenant set tenant=acme change=tenant acme: quota-hour=20000\n"),
+	ok(strstr(buf_cstr(&f->rows), "uid=") &&
+		strstr(buf_cstr(&f->rows),
+		    "command=tenant set tenant=acme change=tenant acme: quota-hour=20000\n"),
 	    "who changed what, in the words of the command");
 	int of_acme = f->count;
 	ok(strstr(buf_cstr(&f->rows), "tenant=idle") == NULL, "of one tenant");
@@ -286,7 +304,7 @@ test_audit(struct fixture *f)
 	/* 250 more, a second apart, long ago. */
 	int rc = store_begin(f->store, &e);
 	for (int i = 0; i < 250; i++) {
-		struct record_audit old = { .at_us = 1000000ull * (1000 + i), .uid = 7 };
+		struct record_audit old = {.at_us = 1000000ull * (1000 + i), .uid = 7};
 		audit_place(old.at_us + 1, name);
 		rc |= store_put_audit(f->store, view_str(name), &old, &e);
 	}
@@ -315,8 +333,9 @@ test_event(struct fixture *f)
 	event_flush();
 	event_open(NULL, -1);
 	snprintf(want, sizeof(want), "\"uid\":%u,\"command\":\"key set\"}", (unsigned)getuid());
-	ok(on_disk(top, "\"type\":\"config\"") && on_disk(top, "\"text\":\"key alice: pattern=@\"") &&
-		on_disk(top, want), "a change is an event of type config");
+	ok(on_disk(top, "\"type\":\"config\"") &&
+		on_disk(top, "\"text\":\"key alice: pattern=@\"") && on_disk(top, want),
+	    "a change is an event of type config");
 	buf_free(&path);
 }
 
