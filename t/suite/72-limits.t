@@ -204,7 +204,7 @@ for what, undo, why in (
     s.mtactl(*undo)
     tap.match(c.cmd("MAIL FROM:<a@sender.test>"), "^250", f"and ends at once: {undo}")
 s.mtactl("key", "set", "app1", "--networks", "127.0.0.0/8")
-tap.match(Client().login(), "^235", "A8 from inside of the list")
+tap.match(Client().login(), "^235", "A8 P13 from inside of the list")
 s.mtactl("key", "set", "app1", "--networks=")
 
 # G8, ATTACKS E5 and E13: one canonical form
