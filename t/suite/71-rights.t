@@ -19,7 +19,7 @@ from suite import *  # noqa: E402,F403
 private_network()
 ns = Nsd({"rcpt.test": "@ IN MX 10 mx\nmx IN A 127.0.0.2", "sender.test": "@ IN A 127.0.0.2"})
 sink = Sink("127.0.0.2", 25)
-s = Suite(extra="limits { auth-delay 0s; errors 10000; messages-per-connection 100000; }\nretry { method linear; a 1; period 600; }\n")
+s = Suite(extra="limits { auth-delay 0s; auth-failures 0; connections-per-client 0; errors 10000; messages-per-connection 100000; }\nretry { method linear; a 1; period 600; }\n")
 secret = s.tenant()
 s.mtactl("tenant", "add", "rival")
 s.mtactl("domain", "add", "rival", "rival.test", "--verified")
