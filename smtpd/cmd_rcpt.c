@@ -27,10 +27,47 @@ refuse(struct session *s, unsigned code, struct esc esc, struct view why, struct
 }
 
 static void
-take(struct session *s, struct view rcpt)
+take(struct session *s, const struct rcpt_ask *a)
 {
-	txn_add_rcpt(&s->txn, rcpt);
+	txn_add_rcpt(&s->txn, a->addr);
 	session_reply(s, 250, ESC(2, 1, 5), "Ok");
+}
+
+static void
+rcpt_judged(struct session *s, const struct verdict *v)
+{
+	struct rcpt_ask *a = &s->txn.judged;
+
+	if (v && v->code == 421) {
+		session_refuse(s, v);
+		return;
+	}
+	if (v)
+		refuse(s, v->code, v->esc, view_str(v->text), a->addr);
+	else
+		take(s, a);
+	*a = (struct rcpt_ask){ 0 };
+	session_enter(s, s->txn.env.nrcpt ? ST_RCPT : ST_MAIL);
+	session_settle(s);
+}
+
+/* As far as authd and we are concerned: milters may have something to say. */
+static void
+offer(struct session *s, const struct rcpt_ask *a)
+{
+	struct txn *t = &s->txn;
+
+	if (milters_ask(s, MILTER_RCPT, a->addr, VIEW(""), rcpt_judged))
+		t->judged = (struct rcpt_ask){ .addr = arena_view(&t->arena, a->addr) };
+	else
+		take(s, a);
+}
+
+/* The state behind offer(). */
+static enum session_state
+behind(const struct session *s)
+{
+	return s->txn.judged.addr.p ? ST_MILTER : s->txn.env.nrcpt ? ST_RCPT : ST_MAIL;
 }
 
 /*
@@ -42,6 +79,8 @@ pipeline_goes_on(struct session *s)
 {
 	struct view in = buf_view(&s->io.in);
 
+	if (s->milters) /* they are asked about one at a time */
+		return false;
 	return s->txn.asks < ASKS_MAX && buf_len(&s->txn.late) < LATE_HIGH && view_istarts(in, "RCPT ") && memchr(in.p, '\n', in.n);
 }
 
@@ -81,11 +120,13 @@ rcpts_settle(struct session *s)
 }
 
 static void
-answer(struct session *s, struct view rcpt, const struct ipc_rcpt_verdict *v)
+answer(struct session *s, const struct rcpt_ask *a, const struct ipc_rcpt_verdict *v)
 {
+	struct view rcpt = a->addr;
+
 	if (v && v->code == 250) {
 		s->txn.rcpts_reserved++;
-		take(s, rcpt);
+		offer(s, a);
 	} else if (v && v->code >= 400 && v->code < 600) {
 		refuse(s, v->code, esc_unpack(v->esc), v->text, rcpt);
 	} else {
@@ -108,7 +149,7 @@ answer_all(struct session *s, struct view verdicts)
 		const struct rcpt_ask *a = &t->ask[i];
 		buf_putv(io_out(&s->io), view_first(view_skip(late, at), a->late_at - at));
 		at = a->late_at;
-		answer(s, a->addr, ipc_next(&ipc_desc_rcpt_verdict, &verdicts, &v) ? &v : NULL);
+		answer(s, a, ipc_next(&ipc_desc_rcpt_verdict, &verdicts, &v) ? &v : NULL);
 	}
 	buf_putv(io_out(&s->io), view_skip(late, at));
 	buf_clear(&t->late);
@@ -118,7 +159,7 @@ void
 session_got_rcpts(struct session *s, const struct ipc_rcpt_result *m)
 {
 	answer_all(s, m ? m->results : VIEW(""));
-	session_enter(s, s->txn.env.nrcpt ? ST_RCPT : ST_MAIL);
+	session_enter(s, behind(s));
 	session_settle(s);
 }
 
@@ -138,7 +179,7 @@ session_got_token(struct session *s, const struct ipc_token_result *m)
 		IPC_RECORD(&verdict, rcpt_verdict, .code = m->code, .esc = m->esc, .text = m->text);
 	answer_all(s, buf_view(&verdict));
 	buf_free(&verdict);
-	session_enter(s, s->txn.env.nrcpt ? ST_RCPT : ST_MAIL);
+	session_enter(s, behind(s));
 	session_settle(s);
 }
 
@@ -172,6 +213,6 @@ run_rcpt(struct session *s, struct view arg, size_t rest)
 		gather(s, rcpt);
 		return;
 	}
-	take(s, rcpt);
-	session_enter(s, ST_RCPT);
+	offer(s, &(struct rcpt_ask){ .addr = rcpt });
+	session_enter(s, behind(s));
 }

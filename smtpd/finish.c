@@ -159,7 +159,8 @@ store(struct session *s, struct verdict *v)
 	return STEP_GO_ON;
 }
 
-static step_fn *const steps[] = { judge, edit, sign_message, make_front, store };
+static step_fn *const steps[] = { judge, edit, milters_message, milters_file, sign_message,
+	make_front, store };
 
 static void
 run_steps(struct session *s)
@@ -175,6 +176,9 @@ run_steps(struct session *s)
 			return;
 		case STEP_WAIT:
 			session_enter(s, ST_FINISH);
+			return;
+		case STEP_FILTER:
+			session_enter(s, ST_MILTER);
 			return;
 		}
 	}

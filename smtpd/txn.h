@@ -29,6 +29,8 @@ struct txn {
 	struct arena arena;
 	struct envelope env;
 	uint32_t rcpts_cap;
+	struct view params;   /* behind the sender's path */
+	struct rcpt_ask judged; /* by milters */
 	enum right right;
 	struct grant grant;
 	/* Recipients gathered from one pipelined group, and the replies that wait for theirs. */
