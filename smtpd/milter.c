@@ -33,6 +33,7 @@ struct milter_link {
 	bool failed;
 	bool pass;	 /* has accepted this message */
 	bool in_message; /* has seen MAIL and not answered about the end */
+	bool ended;	 /* the last between us was the end of a message, and its "continue" */
 };
 
 struct milters {
@@ -182,7 +183,7 @@ on_broken(void *ctx, const char *why)
 	struct milter_link *l = ctx;
 
 	/* A connection that was kept from another session may have ended in its sleep. */
-	if (l->conn->used && !l->heard && l->said <= (has_turn(l) && l->all->reply_due)) {
+	if (l->conn && l->conn->used && !l->heard && l->said <= (has_turn(l) && l->all->reply_due)) {
 		milter_conn_drop(&l->conn);
 		l->fresh = true;
 		l->said = 0;
@@ -191,8 +192,7 @@ on_broken(void *ctx, const char *why)
 	} else {
 		fail(l, why);
 	}
-	if (has_turn(l))
-		advance(l->all);
+	advance(l->all);
 }
 
 static void
@@ -200,8 +200,7 @@ on_timer(struct loop_timer *t)
 {
 	struct milters *c = CONTAINER(t, struct milters, timer);
 
-	fail(&c->link[c->at], c->reply_due ? "no answer in time" : "no connection in time");
-	advance(c);
+	on_broken(&c->link[c->at], c->reply_due ? "no answer in time" : "no connection in time");
 }
 
 /* Saying. */
@@ -223,6 +222,7 @@ static void
 said(struct milters *c, struct milter_link *l, uint32_t no_reply)
 {
 	l->said++;
+	l->ended = false;
 	if (!(steps_of(l) & no_reply))
 		wait_for(c, true);
 }
@@ -493,12 +493,13 @@ on_packet(void *ctx, const struct milter_packet *p)
 			wait_on(c, l);
 	} else {
 		go_on(c);
-		if (c->message && c->part == PART_END)
+		if (c->message && c->part == PART_END) {
 			l->in_message = false;
+			l->ended = r.meaning == MILTER_CONTINUE;
+		}
 		take_answer(c, l, &r);
 	}
-	if (has_turn(l))
-		advance(c);
+	advance(c);
 }
 
 static void
@@ -652,6 +653,13 @@ milters_begin(struct session *s)
 	s->milters = c;
 }
 
+static void
+abort_message(struct milter_link *l)
+{
+	milter_put(out(l), SMFIC_ABORT, VIEW(""));
+	l->ended = false;
+}
+
 void
 milters_reset(struct session *s)
 {
@@ -672,7 +680,7 @@ milters_reset(struct session *s)
 	for (size_t i = 0; i < c->n; i++) {
 		struct milter_link *l = &c->link[i];
 		if (l->in_message && l->conn && l->conn->ready)
-			milter_put(out(l), SMFIC_ABORT, VIEW(""));
+			abort_message(l);
 		l->in_message = l->pass = false;
 	}
 	c->discard = false;
@@ -689,7 +697,7 @@ milters_end(struct session *s)
 	s->milters = NULL;
 	for (size_t i = 0; i < c->n; i++)
 		if (c->link[i].conn)
-			milter_conn_put(&c->link[i].conn);
+			milter_conn_put(&c->link[i].conn, c->link[i].ended);
 	c->reap.free = free_milters;
 	loop_reap(s->d->loop, &c->reap);
 }

@@ -45,8 +45,11 @@ void milter_unref(struct milter **m);
 /* An idle one (then `ready`), or a new one: open() follows, or broken(). NULL: master cannot be asked. */
 struct milter_conn *milter_conn_get(struct milter *m, bool fresh, const struct milter_conn_ops *ops,
     void *ctx);
-/* Back, between two messages: kept for another session if the milter knows of that, else told to quit. */
-void milter_conn_put(struct milter_conn **c);
+/*
+ * Back: kept for another session if the milter knows of that and has just said "continue" to the end of a message,
+ * else told to quit. (In other states libmilter does not take SMFIC_QUIT_NC, and is deaf from then on.)
+ */
+void milter_conn_put(struct milter_conn **c, bool ended);
 /* Of no use any more; no callback follows. */
 void milter_conn_drop(struct milter_conn **c);
 

@@ -232,7 +232,7 @@ milter_conn_get(struct milter *m, bool fresh, const struct milter_conn_ops *ops,
 }
 
 void
-milter_conn_put(struct milter_conn **cp)
+milter_conn_put(struct milter_conn **cp, bool ended)
 {
 	struct milter_conn *c = *cp;
 	struct milter *m = c->m;
@@ -243,7 +243,7 @@ milter_conn_put(struct milter_conn **cp)
 	}
 	*cp = NULL;
 	c->ctx = NULL;
-	if (c->terms.version < REUSE_VERSION || m->idle_count >= IDLE_MAX || buf_len(&c->io.in)) {
+	if (!ended || c->terms.version < REUSE_VERSION || m->idle_count >= IDLE_MAX || buf_len(&c->io.in)) {
 		milter_put(io_out(&c->io), SMFIC_QUIT, VIEW(""));
 		io_finish(&c->io);
 		loop_timer_set(m->d->loop, &c->timer, LEAVE_MS);
