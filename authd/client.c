@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 /* The questions of smtpd, one channel for each of its processes. */
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "authd/authd.h"
 #include "authd/check.h"
+#include "authd/grant.h"
 
 /* A channel from an smtpd process. */
 struct client {
@@ -14,6 +16,23 @@ struct client {
 	struct loop_reap reap;
 	struct counts connections; /* of this worker */
 };
+
+static uint32_t
+now_s(const struct authd *d)
+{
+	return (uint32_t)(loop_wall_us(d->daemon->loop) / 1000000);
+}
+
+static void
+may_connect(struct authd *d, struct view client, struct policy_reply *r)
+{
+	uint32_t wait;
+	const char *why = brute_connect(&d->brute, &d->set.brute, client, now_s(d), &wait);
+
+	*r = (struct policy_reply){ .code = 220 };
+	if (why)
+		policy_connect_wait(why, wait, r);
+}
 
 static bool
 on_connect(struct client *c, struct channel *ch, const struct ipc_connect *m, int *fd)
@@ -26,7 +45,10 @@ on_connect(struct client *c, struct channel *ch, const struct ipc_connect *m, in
 	uint32_t n = counts_add(&d->connections, m->client, 1);
 	if (m->req == 0)
 		return true;
-	policy_connect(n, d->daemon->conf->limits.connections_per_client, m->client, &r);
+	if (n <= d->set.connections_per_client || d->set.connections_per_client == 0)
+		may_connect(d, m->client, &r);
+	else
+		policy_connect_many(m->client, &r);
 	IPC_SEND(ch, connect_result, .req = m->req, .code = r.code, .esc = esc_pack(r.esc),
 	    .text = view_str(r.text));
 	return true;
@@ -51,6 +73,26 @@ send_auth(struct channel *ch, uint64_t req, const struct check_identity *id,
 	return true;
 }
 
+/* Guessing is slowed before anything of the secret is looked at. */
+static void
+judge(struct authd *d, struct check_login *login, struct check_identity *id, struct policy_reply *r)
+{
+	uint32_t wait;
+	const char *why = brute_login(&d->brute, &d->set.brute, login->client, login->user, now_s(d),
+	    &wait);
+
+	*id = (struct check_identity){ .tenant = "" };
+	if (why) {
+		policy_login_wait(why, wait, r);
+		return;
+	}
+	check_auth(d->store, &d->hasher, login, id, r);
+	if (r->code == 235)
+		brute_good(&d->brute, login->client, login->user, now_s(d));
+	else if (r->code == 535)
+		brute_failed(&d->brute, &d->set.brute, login->client, login->user, now_s(d));
+}
+
 static bool
 on_auth(struct client *c, struct channel *ch, const struct ipc_auth *m, int *fd)
 {
@@ -60,7 +102,7 @@ on_auth(struct client *c, struct channel *ch, const struct ipc_auth *m, int *fd)
 	struct policy_reply r;
 
 	(void)fd;
-	check_auth(c->d->store, &c->d->hasher, &login, &id, &r);
+	judge(c->d, &login, &id, &r);
 	return send_auth(ch, m->req, &id, &r, VIEW(""));
 }
 
@@ -86,7 +128,7 @@ on_scram_finish(struct client *c, struct channel *ch, const struct ipc_scram_fin
 	struct policy_reply r;
 
 	(void)fd;
-	check_auth(c->d->store, &c->d->hasher, &login, &id, &r);
+	judge(c->d, &login, &id, &r);
 	return send_auth(ch, m->req, &id, &r,
 	    r.code == 235 ? view_of(login.signature, DIGEST_BYTES) : VIEW(""));
 }
@@ -94,36 +136,104 @@ on_scram_finish(struct client *c, struct channel *ch, const struct ipc_scram_fin
 static bool
 on_mail_check(struct client *c, struct channel *ch, const struct ipc_mail_check *m, int *fd)
 {
+	const struct check_sender q = { .tenant = m->tenant, .user = m->user, .client = m->client,
+		.sender = m->sender, .now_us = loop_wall_us(c->d->daemon->loop) };
+	struct check_records found;
 	struct policy_reply r;
+	struct grant g = { .rewrite = SENDER_KEEP };
 
 	(void)fd;
-	check_mail(c->d->store, m->tenant, m->user, m->sender, &r);
+	check_mail(c->d->store, &q, &found, &r);
+	if (r.code == 250)
+		grant_mail(c->d, &q, &found, &g, &r);
 	IPC_SEND(ch, mail_result, .req = m->req, .code = r.code, .esc = esc_pack(r.esc),
-	    .text = view_str(r.text), .why = view_str(r.why));
+	    .text = view_str(r.text), .why = view_str(r.why), .rewrite = g.rewrite,
+	    .sender = view_str(g.sender), .key_serial = g.key_serial,
+	    .header_from_tenant = g.header_from_tenant, .hold = g.hold,
+	    .check_rcpts = g.check_rcpts, .priority = g.priority, .reserved_s = g.reserved_s);
+	explicit_bzero(&found, sizeof(found));
 	return true;
+}
+
+/* Once for all recipients of a frame. -1: the store failed. */
+static int
+find_records(struct authd *d, struct view tenant, struct view user, struct check_records *found)
+{
+	struct err e;
+
+	*found = (struct check_records){ .tenant = { .enabled = false } };
+	int rc = store_get_tenant(d->store, tenant, &found->tenant, &e);
+	if (rc >= 0 && user.n)
+		rc = store_get_key(d->store, user, &found->key, &e);
+	if (rc < 0)
+		log_error("%s", e.text);
+	return rc < 0 ? -1 : 0;
+}
+
+/* Mail of a client that nobody knows: for hosted domains only (G11). */
+static void
+judge_stranger(struct authd *d, struct view addr, struct policy_reply *r)
+{
+	static const struct policy_reply replies[] = {
+		{ .code = 554, .esc = { 5, 7, 1 }, .text = "Relay access denied" },
+		{ .code = 250, .esc = { 2, 1, 5 }, .text = "Ok" },
+	};
+	int rc = check_hosted(d->store, check_domain_of(addr));
+
+	if (rc >= 0)
+		*r = replies[rc];
+}
+
+static void
+judge_returned(struct authd *d, struct view addr, struct policy_reply *r)
+{
+	return_keys_check(&d->return_keys, view_cut(&addr, '@'), clock_wall_us(), r);
+}
+
+static bool
+is_return_address(const struct authd *d, struct view addr)
+{
+	return *d->set.bounce_domain && view_iis(check_domain_of(addr), d->set.bounce_domain);
 }
 
 static bool
 on_rcpt_check(struct client *c, struct channel *ch, const struct ipc_rcpt_check *m, int *fd)
 {
+	const struct policy_reply failed = { .code = 451, .esc = ESC(4, 3, 0),
+		.text = "Temporary lookup failure" };
 	struct buf results = BUF_INIT(IPC_BULK_MAX);
 	struct view names = m->rcpts;
 	struct ipc_rcpt_name name;
+	struct check_records found = { .tenant = { .enabled = false } };
+	struct policy_reply r;
+	bool hold = false;
 
-	(void)c, (void)fd;
+	(void)fd;
 	if (!ipc_records_ok(&ipc_desc_rcpt_name, names))
 		return false;
-	while (ipc_next(&ipc_desc_rcpt_name, &names, &name))
-		IPC_RECORD(&results, rcpt_verdict, .code = 250);
-	IPC_SEND(ch, rcpt_result, .req = m->req, .results = buf_view(&results));
+	int rc = m->tenant.n ? find_records(c->d, m->tenant, m->user, &found) : 0;
+	while (ipc_next(&ipc_desc_rcpt_name, &names, &name)) {
+		r = failed;
+		if (is_return_address(c->d, name.addr))
+			judge_returned(c->d, name.addr, &r);
+		else if (m->tenant.n == 0)
+			judge_stranger(c->d, name.addr, &r);
+		else if (rc == 0)
+			grant_rcpt(c->d, &found, m->tenant, m->user, &hold, &r);
+		IPC_RECORD(&results, rcpt_verdict, .code = r.code, .esc = esc_pack(r.esc),
+		    .text = view_str(r.text));
+	}
+	IPC_SEND(ch, rcpt_result, .req = m->req, .hold = hold, .results = buf_view(&results));
 	buf_free(&results);
+	explicit_bzero(&found, sizeof(found));
 	return true;
 }
 
 static bool
 on_txn_end(struct client *c, struct channel *ch, const struct ipc_txn_end *m, int *fd)
 {
-	(void)c, (void)ch, (void)m, (void)fd;
+	(void)ch, (void)fd;
+	grant_end(c->d, m);
 	return true;
 }
 
@@ -141,15 +251,6 @@ on_from_check(struct client *c, struct channel *ch, const struct ipc_from_check 
 		rc = check_domain(c->d->store, m->tenant, at.domain);
 	IPC_SEND(ch, from_result, .req = m->req, .ok = rc == 1, .failed = rc < 0,
 	    .domain = rc == 1 ? VIEW("") : at.domain);
-	return true;
-}
-
-static bool
-on_token_check(struct client *c, struct channel *ch, const struct ipc_token_check *m, int *fd)
-{
-	(void)c, (void)fd;
-	IPC_SEND(ch, token_result, .req = m->req, .code = 550, .esc = esc_pack(ESC(5, 1, 1)),
-	    .text = VIEW("Recipient address rejected: no such return address"));
 	return true;
 }
 

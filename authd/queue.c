@@ -3,12 +3,20 @@
 #include <unistd.h>
 
 #include "authd/authd.h"
+#include "authd/contain.h"
 
 static bool
 on_outcomes(struct authd *d, struct channel *ch, const struct ipc_outcomes *m, int *fd)
 {
-	(void)d, (void)ch, (void)fd;
-	return ipc_records_ok(&ipc_desc_outcome, m->outcomes);
+	struct view rows = m->outcomes;
+	struct ipc_outcome o;
+
+	(void)ch, (void)fd;
+	if (!ipc_records_ok(&ipc_desc_outcome, rows))
+		return false;
+	while (ipc_next(&ipc_desc_outcome, &rows, &o))
+		contain_outcome(d, &o);
+	return true;
 }
 
 static bool
@@ -38,6 +46,15 @@ queue_detach(struct authd *d)
 }
 
 void
+queue_tell_return_key(struct authd *d)
+{
+	const struct token_secret *k = return_keys_current(&d->return_keys);
+
+	if (k && channel_is_open(&d->qmgr))
+		IPC_SEND(&d->qmgr, token_key, .id = k->id, .key = view_of(k->key, k->n), .current = true);
+}
+
+void
 queue_attach(struct authd *d, uint32_t instance, int fd)
 {
 	static const struct channel_ops ops = { on_frame, on_closed };
@@ -46,5 +63,8 @@ queue_attach(struct authd *d, uint32_t instance, int fd)
 	if (channel_open(&d->qmgr, d->daemon->loop, fd, &ops, d, ROLE_QMGR, instance) < 0) {
 		log_error("channel to qmgr could not be opened");
 		close(fd);
+	} else if (d->store) {
+		contain_tell_all(d);
+		queue_tell_return_key(d);
 	}
 }

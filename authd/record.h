@@ -13,7 +13,7 @@
 #ifndef EKIDEN_AUTHD_RECORD_H
 #define EKIDEN_AUTHD_RECORD_H
 
-#include "lib/buf.h"
+#include "lib/rewrite.h"
 
 enum {
 	NAME_BYTES = 64,   /* tenant, key user */
@@ -26,6 +26,8 @@ enum {
 	PATTERN_BYTES = 255,
 	ADDRESS_BYTES = 320,
 	REASON_BYTES = 255,
+	COMMAND_BYTES = 64,
+	WHAT_BYTES = 2000,
 	RECORD_BYTES = 4096
 };
 
@@ -33,7 +35,6 @@ enum {
 enum { RIGHT_SEND = 1, RIGHT_FUTURE = 2, RIGHT_PRIORITY = 4 };
 enum over_quota { OVER_DEFER = 0, OVER_REJECT = 1, OVER_HOLD = 2 };
 enum header_from { HEADER_FROM_DEFAULT = 0, HEADER_FROM_ANY = 1, HEADER_FROM_TENANT = 2 };
-enum rewrite { REWRITE_UNSET = 0, REWRITE_KEEP = 1, REWRITE_FIXED = 2, REWRITE_DOMAIN = 3 };
 /* Of a quota: no limit, whatever the configuration says. */
 #define QUOTA_NONE UINT32_MAX
 
@@ -116,7 +117,7 @@ enum rewrite { REWRITE_UNSET = 0, REWRITE_KEEP = 1, REWRITE_FIXED = 2, REWRITE_D
 	R(8, flag, forced, 1) /* verified by the admin's word */                                   \
 	R(9, flag, hosted, 1) /* mail for it is taken from anybody */                              \
 	R(10, flag, bounce, 1) /* takes the returns of service-owned senders */                    \
-	R(11, u32, rewrite, 4) /* enum rewrite: C19-C22 */                                         \
+	R(11, u32, rewrite, 4) /* enum rewrite_mode: C19-C22 */                                         \
 	R(12, text, rewrite_to, ADDRESS_BYTES) /* fixed: the address; domain: the domain alone */  \
 	R(13, u64, changed_us, 8)                                                                  \
 	R(14, u32, changed_by, 4)
@@ -124,7 +125,20 @@ enum rewrite { REWRITE_UNSET = 0, REWRITE_KEEP = 1, REWRITE_FIXED = 2, REWRITE_D
 /* Key: "serial": the last one that was given out. */
 #define RECORD_counter(R) R(1, u64, value, 8)
 
-#define RECORDS(X) X(tenant) X(key) X(domain) X(counter)
+/* Key: see authd/audit.c. */
+#define RECORD_audit(R)                                                                            \
+	R(1, u64, at_us, 8)                                                                        \
+	R(2, u32, uid, 4)                                                                          \
+	R(3, text, command, COMMAND_BYTES)                                                         \
+	R(4, text, tenant, NAME_BYTES)                                                             \
+	R(5, text, what, WHAT_BYTES)
+
+/* Key: its number in return addresses, three digits (authd/return_key.h). */
+#define RECORD_return_key(R)                                                                       \
+	R(1, u64, made_us, 8)                                                                      \
+	R(2, bytes, secret, DIGEST_BYTES)
+
+#define RECORDS(X) X(tenant) X(key) X(domain) X(counter) X(audit) X(return_key)
 
 #define RECORD_MEMBER_flag(field, size) bool field;
 #define RECORD_MEMBER_u32(field, size) uint32_t field;
@@ -138,10 +152,20 @@ enum rewrite { REWRITE_UNSET = 0, REWRITE_KEEP = 1, REWRITE_FIXED = 2, REWRITE_D
 	};
 RECORDS(RECORD_STRUCT)
 
+enum record_kind { RECORD_flag, RECORD_u32, RECORD_u64, RECORD_text, RECORD_bytes };
+
+struct record_field {
+	uint16_t tag;
+	enum record_kind kind;
+	const char *name;
+	size_t offset, size;
+};
+
 struct record_type;
 #define RECORD_TYPE(record) extern const struct record_type record_type_##record;
 RECORDS(RECORD_TYPE)
 
+const struct record_field *record_fields(const struct record_type *type, size_t *count);
 /* Appends the value; a text longer than its field cannot occur. */
 void record_put(const struct record_type *type, const void *record, struct buf *out);
 /* Fills the whole struct; false: damaged. */

@@ -18,8 +18,8 @@ crypto_fail(struct err *e)
 	return err_set(e, ERR_TEMP, ESC(4, 3, 0), "libcrypto failed");
 }
 
-static int
-random_bytes(void *p, size_t n, struct err *e)
+int
+secret_bytes(void *p, size_t n, struct err *e)
 {
 	/* Up to 256 bytes come whole or not at all. */
 	if (n > 256 || getrandom(p, n, 0) != (ssize_t)n)
@@ -38,9 +38,15 @@ hasher_open(struct hasher *h, struct err *e)
 		h->nobody.scram_stored_key, h->nobody.former_scram_stored_key,
 		h->nobody.scram_server_key };
 	for (size_t i = 0; i < sizeof(made) / sizeof(made[0]); i++)
-		if (random_bytes(made[i], DIGEST_BYTES, e) < 0)
+		if (secret_bytes(made[i], DIGEST_BYTES, e) < 0)
 			return -1;
 	return 0;
+}
+
+bool
+hasher_seed(struct hasher *h, uint64_t seed)
+{
+	return EVP_Digest(&seed, sizeof(seed), h->nobody.scram_server_key, NULL, h->sha256, NULL);
 }
 
 void
@@ -58,7 +64,7 @@ secret_text(char *out, size_t chars, struct err *e)
 	unsigned char raw[256];
 	size_t n = chars / 8 * 5;
 	uint64_t five = 0;
-	int rc = random_bytes(raw, n, e);
+	int rc = secret_bytes(raw, n, e);
 
 	for (size_t i = 0, at = 0; rc == 0 && i < n; i++) {
 		five = five << 8 | raw[i];
@@ -103,10 +109,15 @@ secret_derive_scram(struct hasher *h, struct view secret, struct record_key *k)
 int
 secret_derive(struct hasher *h, struct view secret, struct record_key *k, struct err *e)
 {
-	if (random_bytes(k->salt, SALT_BYTES, e) < 0 ||
-	    random_bytes(k->scram_salt, SALT_BYTES, e) < 0)
+	if (secret_bytes(k->salt, SALT_BYTES, e) < 0 ||
+	    secret_bytes(k->scram_salt, SALT_BYTES, e) < 0)
 		return -1;
 	k->scram_iterations = SCRAM_ITERATIONS;
+	if (k->former_until_us) {
+		/* One challenge for both: nobody knows yet which of them the client has. */
+		memcpy(k->scram_salt, k->former_scram_salt, SALT_BYTES);
+		k->scram_iterations = k->former_scram_iterations;
+	}
 	if (!hash(h, k->salt, secret, k->hash) || !secret_derive_scram(h, secret, k)) {
 		secret_forget(k);
 		return crypto_fail(e);
@@ -179,8 +190,8 @@ secret_proves(struct hasher *h, const struct record_key *k, struct view message,
 	if (fits)
 		memcpy(bytes, proof.p, DIGEST_BYTES);
 	bool now = proof_is(h, with->scram_stored_key, message, bytes);
-	bool then = proof_is(h, with->former_scram_stored_key, message, bytes) &
-	    former_counts(k, now_us);
+	bool then = proof_is(h, with->former_scram_stored_key, message, bytes);
+	then &= former_counts(k, now_us);
 	bool good = (now | then) & fits & (k != NULL);
 	good &= hmac(h, now ? with->scram_server_key : with->former_scram_server_key, message,
 	    signature);

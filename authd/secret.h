@@ -22,11 +22,18 @@ struct hasher {
 };
 
 int hasher_open(struct hasher *h, struct err *e);
+/* Salts of users who do not exist stay the same over a restart, with the same seed. */
+bool hasher_seed(struct hasher *h, uint64_t seed);
 void hasher_close(struct hasher *h);
 
+/* Up to 256 random bytes. */
+int secret_bytes(void *p, size_t n, struct err *e);
 /* `chars` (a multiple of 8) random characters of lower-case base32, and a NUL. */
 int secret_text(char *out, size_t chars, struct err *e);
-/* Fills the hash fields of k, with salts of its own. */
+/*
+ * Fills the hash fields of k, with salts of its own; beside a former secret that is still good, SCRAM
+ * keeps that one's salt.
+ */
 int secret_derive(struct hasher *h, struct view secret, struct record_key *k, struct err *e);
 /* The SCRAM-SHA-256 part of it, from k->scram_salt and k->scram_iterations. */
 bool secret_derive_scram(struct hasher *h, struct view secret, struct record_key *k);

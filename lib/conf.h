@@ -58,6 +58,8 @@ struct conf_auth {
 #define CONF_CHOICE_ENUM_received(name, text) CONF_RECEIVED_##name,
 #define CONF_CHOICE_ENUM_method(name, text) CONF_METHOD_##name,
 #define CONF_CHOICE_ENUM_level(name, text) CONF_LEVEL_##name,
+#define CONF_CHOICE_ENUM_header_from(name, text) CONF_HEADER_FROM_##name,
+#define CONF_CHOICE_ENUM_duplicates(name, text) CONF_DUPLICATES_##name,
 #define CONF_CHOICE_ENUM_version(name, text) CONF_VERSION_##name,
 #define CONF_CHOICE_ENUM_canon(name, text) CONF_CANON_##name,
 #define CONF_CHOICE_ENUM_unsigned(name, text) CONF_UNSIGNED_##name,
@@ -80,6 +82,8 @@ typedef enum conf_policy conf_t_choice_policy;
 typedef enum conf_received conf_t_choice_received;
 typedef enum conf_method conf_t_choice_method;
 typedef enum conf_level conf_t_choice_level;
+typedef enum conf_header_from conf_t_choice_header_from;
+typedef enum conf_duplicates conf_t_choice_duplicates;
 typedef enum conf_version conf_t_choice_version;
 typedef enum conf_canon conf_t_choice_canon;
 typedef enum conf_unsigned conf_t_choice_unsigned;

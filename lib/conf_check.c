@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/addr.h"
 #include "lib/conf_table.h"
 #include "lib/dkim.h"
+#include "lib/header_list.h"
 #include "lib/near.h"
 
 static void
@@ -45,6 +47,30 @@ check_text_names(struct conf_parse *p)
 		    "postmaster: \"%s\" is not an address", c->postmaster);
 }
 
+/* Addresses, not networks: each gets a record of its own. */
+static void
+check_published(struct conf_parse *p)
+{
+	const struct conf_list *list = &p->conf->published_addresses;
+	unsigned char addr[16];
+
+	for (size_t i = 0; i < list->n; i++)
+		if (inet_pton(AF_INET, list->v[i], addr) != 1 &&
+		    inet_pton(AF_INET6, list->v[i], addr) != 1)
+			conf_error(p, conf_where(p, &p->instances[0], "published-addresses"),
+			    "published-addresses: \"%s\" is not an address", list->v[i]);
+}
+
+static void
+check_spf_name(struct conf_parse *p)
+{
+	const char *name = p->conf->spf_name;
+
+	if (*name && !conf_host_valid(view_str(name)))
+		conf_error(p, conf_where(p, &p->instances[0], "spf-name"),
+		    "spf-name: \"%s\" is not a name", name);
+}
+
 static void
 check_transport(struct conf_parse *p)
 {
@@ -53,6 +79,71 @@ check_transport(struct conf_parse *p)
 	if (v.n && !(view_starts(v, "btree:") && v.n > 6) && !(view_starts(v, "text:") && v.n > 5))
 		conf_error(p, conf_where(p, &p->instances[0], "transport"),
 		    "transport: \"%s\" is not btree:FILE or text:FILE", p->conf->transport);
+}
+
+static bool
+is_header_name(const char *s)
+{
+	for (const char *p = s; *p; p++)
+		if (*p <= ' ' || *p >= 0x7f || *p == ':')
+			return false;
+	return true;
+}
+
+/* Fields that somebody else needs cannot be taken out; one field has one meaning. */
+static void
+check_tags(struct conf_parse *p)
+{
+	const struct conf *c = p->conf;
+	const struct {
+		const char *directive, *name;
+	} tags[] = { { "tag-header", c->tag_header }, { "batch-header", c->batch_header },
+		{ "label-header", c->label_header } };
+
+	for (size_t i = 0; i < sizeof(tags) / sizeof(tags[0]); i++) {
+		struct conf_pos at = conf_where(p, &p->instances[0], tags[i].directive);
+		struct view name = view_str(tags[i].name);
+		if (!is_header_name(tags[i].name))
+			conf_error(p, at, "%s: \"%s\" is not the name of a header field",
+			    tags[i].directive, tags[i].name);
+		else if (name.n && header_id(name) != HEADER_OTHER)
+			conf_error(p, at, "%s: \"%s\" has a meaning for others", tags[i].directive,
+			    tags[i].name);
+		for (size_t k = 0; k < i; k++)
+			if (name.n && view_iis(name, tags[k].name))
+				conf_error(p, at, "%s: the same field as %s", tags[i].directive,
+				    tags[k].directive);
+	}
+}
+
+static void
+check_domain(struct conf_parse *p, const struct conf_instance *in, const char *directive,
+    const char *domain)
+{
+	if (*domain && !domain_valid(view_str(domain), false))
+		conf_error(p, conf_where(p, in, directive), "%s: \"%s\" is not a domain", directive,
+		    domain);
+}
+
+static void
+check_domains(struct conf_parse *p)
+{
+	const struct conf *c = p->conf;
+	const struct conf_instance *main_in = &p->instances[0];
+	const struct conf_instance *sender = conf_instance_of(p, "envelope-sender", 0);
+	struct view rewrite = view_str(c->envelope_sender.rewrite);
+	struct addr a;
+
+	check_domain(p, main_in, "simulator-domain", c->simulator_domain);
+	check_domain(p, sender, "bounce-domain", c->envelope_sender.bounce_domain);
+	for (size_t i = 0; i < c->legacy_local_part_domains.n; i++)
+		check_domain(p, main_in, "legacy-local-part-domains",
+		    c->legacy_local_part_domains.v[i]);
+	if (!view_is(rewrite, "keep") && addr_parse(rewrite, 0, &a, NULL) < 0 &&
+	    !(view_starts(rewrite, "@") && domain_valid(view_skip(rewrite, 1), false)))
+		conf_error(p, conf_where(p, sender, "rewrite"),
+		    "rewrite: \"%s\" is not keep, ACCOUNT@DOMAIN or @DOMAIN",
+		    c->envelope_sender.rewrite);
 }
 
 static bool
@@ -73,6 +164,8 @@ check_relay(struct conf_parse *p)
 		conf_error(p, conf_where(p, in, "relay-user"), "relay-user needs relay-secret");
 	if (secret && !user)
 		conf_error(p, conf_where(p, in, "relay-secret"), "relay-secret needs relay-user");
+	if (c->bcc_forward.host && c->relayhost.host)
+		conf_error(p, conf_where(p, in, "bcc-forward"), "bcc-forward: not together with relayhost");
 	if (user && c->relayhost.host == NULL)
 		conf_error(p, conf_where(p, in, "relay-user"), "relay-user needs relayhost");
 	else if (user && c->delivery.tls == CONF_POLICY_none && !relay_is_local(&c->relayhost))
@@ -461,7 +554,8 @@ void
 conf_check(struct conf_parse *p)
 {
 	static void (*const checks[])(struct conf_parse *) = { check_required, check_text_names,
-		check_transport, check_relay, check_folders, check_retry, check_listeners,
+		check_published, check_spf_name,
+		check_transport, check_relay, check_tags, check_domains, check_folders, check_retry, check_listeners,
 		check_addresses, check_sizes, check_dkim, check_client_certificate,
 		check_milters };
 

@@ -26,14 +26,22 @@
 #define CONF_CHOICE_canon(X) X(simple, "simple") X(relaxed, "relaxed")
 #define CONF_CHOICE_unsigned(X) X(send, "send") X(defer, "defer") X(refuse, "refuse")
 #define CONF_CHOICE_failure(X) X(tempfail, "tempfail") X(accept, "accept") X(reject, "reject")
+#define CONF_CHOICE_header_from(X) X(any, "any") X(tenant, "tenant")
+#define CONF_CHOICE_duplicates(X) X(refuse, "refuse") X(log, "log") X(accept, "accept")
 #define CONF_CHOICES(C)                                                                            \
-	C(tls) C(policy) C(received) C(method) C(level) C(version) C(canon) C(unsigned) C(failure)
+	C(tls) C(policy) C(received) C(method) C(level) C(version) C(canon) C(unsigned) \
+	C(header_from) C(duplicates) C(failure)
 
 #define CONF_main(D)                                                                               \
 	D(text, hostname, "hostname", "", 0, 253,                                                  \
 	    "Name of this host in greetings, EHLO, Received and reports. Default: the system's.")  \
 	D(text, postmaster, "postmaster", "", 0, 320,                                              \
 	    "Address shown in reports. Default: postmaster@ the host name.")                       \
+	D(list, published_addresses, "published-addresses", "", 0, 64,                             \
+	    "Addresses that mail leaves from as the world sees them, for the records that mtactl " \
+	    "prints. Default: those of this host.")                                                \
+	D(text, spf_name, "spf-name", "", 0, 253,                                                  \
+	    "Name of the record that customers' SPF records include. Default: _spf. the host name.") \
 	D(path, state_dir, "state-dir", "/var/lib/ekiden", 1, 1024,                                \
 	    "Databases: one folder per daemon that owns one.")                                     \
 	D(path, spool_dir, "spool-dir", "/var/spool/ekiden", 1, 1024,                              \
@@ -47,6 +55,8 @@
 	    "SMTP server processes; 0: one per core.")                                             \
 	D(number, smtp_processes, "smtp-processes", "0", 0, 256,                                   \
 	    "SMTP client processes; 0: one per core.")                                             \
+	D(duration, audit_keep, "audit-keep", "365d", 3600, 1576800000,                            \
+	    "Entries of the audit trail older than this are removed.")                             \
 	D(number, signd_processes, "signd-processes", "1", 1, 64,                                  \
 	    "Processes that hold the private keys and sign.")                                      \
 	D(duration, ticket_rotation, "ticket-rotation", "2h", 1, 604800,                           \
@@ -62,7 +72,26 @@
 	D(text, transport, "transport", "", 0, 1024,                                               \
 	    "Routes by recipient domain: btree:FILE (made by `mtactl map build`) or text:FILE.")   \
 	D(list, local_domains, "local-domains", "", 0, 4096,                                       \
-	    "Names that this host also goes by: an MX record that points to them is a loop.")
+	    "Names that this host also goes by: an MX record that points to them is a loop.")       \
+	D(choice_header_from, header_from, "header-from", "any", 0, 0,                             \
+	    "Domains in the header field From: any, or only those of the tenant. A tenant may have " \
+	    "a setting of its own.")                                                               \
+	D(choice_duplicates, duplicate_fields, "duplicate-fields", "log", 0, 0,                    \
+	    "A header field twice that may be there once (RFC 5322, 3.6). More than one From is "  \
+	    "always refused.")                                                                     \
+	D(text, tag_header, "tag-header", "", 0, 64,                                               \
+	    "Name of a header field that is taken out of submitted mail and kept as its tag.")     \
+	D(text, batch_header, "batch-header", "", 0, 64, "The same for the id of a batch.")        \
+	D(text, label_header, "label-header", "", 0, 64, "The same for a label.")                  \
+	D(relay, bcc_forward, "bcc-forward", "", 0, 300,                                           \
+	    "A copy of every accepted message goes to this host, as with relayhost; what becomes " \
+	    "of it does not concern the original. Not together with relayhost.")                   \
+	D(text, simulator_domain, "simulator-domain", "", 0, 253,                                  \
+	    "Mail for success@, hard@, soft@, complaint@ and suppressed@ of this domain ends as "  \
+	    "these say, without leaving this host.")                                               \
+	D(list, legacy_local_part_domains, "legacy-local-part-domains", "", 0, 256,                \
+	    "Domains with addresses whose dots are misplaced (a..b@, .a@, a.@): taken, and sent "  \
+	    "with the local part in quotes.")
 
 #define CONF_listen(D)                                                                             \
 	D(hostports, address, "address", "", 1, 64, "Addresses and ports to listen on.")           \
@@ -116,7 +145,42 @@
 	D(duration, tls_timeout, "tls-timeout", "30s", 1, 600, "For the whole handshake.")         \
 	D(duration, auth_delay, "auth-delay", "1s", 0, 60, "Before a failed AUTH is answered.")    \
 	D(number, connections_per_client, "connections-per-client", "10", 0, 1000000,              \
-	    "At a time from one address, over all listeners and processes; then 421. 0: no limit.")
+	    "At a time from one address, over all listeners and processes; then 421. 0: no limit.") \
+	D(number, messages_per_minute, "messages-per-minute", "0", 0, 4000000000,                  \
+	    "Of one tenant that has no quota of its own; then 452. 0: no limit.")                  \
+	D(number, messages_per_hour, "messages-per-hour", "10000", 0, 4000000000,                  \
+	    "As above.")                                                                           \
+	D(number, messages_per_day, "messages-per-day", "0", 0, 4000000000,                        \
+	    "As above, in any 24 hours.")                                                          \
+	D(number, recipients_per_minute, "recipients-per-minute", "0", 0, 4000000000,              \
+	    "The same by recipients.")                                                             \
+	D(number, recipients_per_hour, "recipients-per-hour", "0", 0, 4000000000, "As above.")     \
+	D(number, recipients_per_day, "recipients-per-day", "0", 0, 4000000000,                    \
+	    "As above, in any 24 hours.")                                                          \
+	D(number, auth_failures, "auth-failures", "10", 0, 1000000,                                \
+	    "Failed log-ins of one address before it has to wait; of its network (/24, /64) four " \
+	    "times as many. 0: nobody waits.")                                                     \
+	D(duration, auth_backoff, "auth-backoff", "10s", 1, 3600,                                  \
+	    "The first such wait; doubled with each further failure.")                             \
+	D(duration, auth_backoff_max, "auth-backoff-max", "1h", 1, 86400, "The longest.")
+
+#define CONF_reputation(D)                                                                         \
+	D(duration, window, "window", "1h", 12, 86400,                                             \
+	    "How far back deliveries and failures are counted.")                                   \
+	D(number, sample, "sample", "100", 1, 1000000,                                             \
+	    "Recipients within the window below which nothing is said of a tenant.")               \
+	D(number, slow_at, "slow-at", "10", 0, 100,                                                \
+	    "Percent of failures for good over which a tenant's delivery is slowed. 0: never.")    \
+	D(number, slow_to, "slow-to", "25", 1, 100,                                                \
+	    "Percent of its turns that a slowed tenant keeps while others wait; alone it gets "    \
+	    "that share of connections.")                                                          \
+	D(number, freeze_at, "freeze-at", "0", 0, 100,                                             \
+	    "Percent of failures over which a key is frozen: nothing new, what is queued is held " \
+	    "until `mtactl key thaw`. 0: never.")                                                  \
+	D(number, freeze_volume, "freeze-volume", "0", 0, 10000,                                   \
+	    "So many times its usual daily volume in 24 hours, and a key is frozen. 0: never.")    \
+	D(number, freeze_floor, "freeze-floor", "1000", 0, 4000000000,                             \
+	    "Messages in 24 hours that are never too many.")
 
 #define CONF_retry(D)                                                                              \
 	D(choice_method, method, "method", "exponential", 0, 0,                                    \
@@ -209,10 +273,20 @@
 	D(path, events, "events", "", 0, 1024, "Append events here, one JSON object a line.")      \
 	D(choice_level, level, "level", "info", 0, 0, "Least severe level written.")
 
+#define CONF_envelope_sender(D)                                                                    \
+	D(text, bounce_domain, "bounce-domain", "", 0, 253,                                        \
+	    "Domain of the return addresses that this service makes: its MX is this host.")        \
+	D(text, rewrite, "rewrite", "keep", 1, 320,                                                \
+	    "keep, or account@domain instead of each sender, or @domain instead of its domain. "   \
+	    "What is set for a domain wins.")                                                      \
+	D(duration, token_lifetime, "token-lifetime", "14d", 86400, 31536000,                      \
+	    "How long a return address is good, in whole days.")
+
 /* B(kind, block): one (a single block, optional) or many (named, repeatable). */
 #define CONF_BLOCKS(B)                                                                             \
 	B(many, listen) B(many, certificate) B(one, limits) B(one, retry) B(one, delivery)         \
-	B(one, resolver) B(one, spool) B(one, dkim) B(one, log) B(many, milter)
+	B(one, resolver) B(one, spool) B(one, dkim) B(one, log) B(one, envelope_sender)            \
+	B(one, reputation) B(many, milter)
 
 /* What a block is for: sample file and manual page. */
 #define CONF_DOC_main "The host, its folders and where mail goes."
@@ -223,6 +297,7 @@
 	"A TLS certificate; listeners name it. Without any: tls/HOSTNAME.crt and .key beside the " \
 	"configuration file, else those of certbot in /etc/letsencrypt/live/HOSTNAME."
 #define CONF_DOC_limits "What one session and one message may take."
+#define CONF_DOC_reputation "What a tenant's failures and a key's volume lead to."
 #define CONF_DOC_retry "When a delivery that failed for now is tried again, and when it is given up."
 #define CONF_DOC_delivery "Connections to other hosts."
 #define CONF_DOC_resolver "DNS."
@@ -234,5 +309,9 @@
 	"A mail filter that speaks the milter protocol (versions 2 to 6), for the listeners that name " \
 	"it. Milters see a message before it is signed."
 #define CONF_DOC_log "Log lines and events."
+#define CONF_DOC_envelope_sender "What becomes of the envelope sender, and where bounces come back to."
+
+/* Blocks whose names are no C identifiers. */
+#define CONF_SPELLED_envelope_sender ~, "envelope-sender"
 
 #endif

@@ -42,6 +42,7 @@ struct early {
 #define on_trust on_material
 #define on_anchor on_material
 #define on_nameservers on_material
+#define on_listener_state on_material
 #define on_dkim_key on_material
 #define on_dkim_name on_material
 #define on_dkim_apply on_material

@@ -46,10 +46,12 @@ enum scan_result { SCAN_MORE, SCAN_END };
 enum scan_result header_scan_data(struct header_scan *h, struct view *in, struct buf *out);
 
 /*
- * The value of a From field (RFC 5322, 3.4 mailbox-list, comments and folds allowed): every address in
- * it is valid. count: how many mailboxes. The first is copied to `first` (local@domain). A22.
+ * The value of a From field (RFC 5322, 3.4 mailbox-list, comments and folds allowed): whether every
+ * address in it is valid, and there is one (A22). Each (local@domain, without comments) is shown to
+ * `each`, which may be NULL; those in front of the first bad one, too.
  */
-bool header_from_valid(struct view value, unsigned *count, struct buf *first);
+typedef void header_mailbox_fn(void *ctx, const struct addr *a);
+bool header_from_read(struct view value, header_mailbox_fn *each, void *ctx);
 /*
  * Message-ID's value for logs and the envelope: without folds and blanks around it, up to the first control
  * byte or inner fold, at most 998 bytes.

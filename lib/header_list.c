@@ -29,8 +29,8 @@ header_list_free(struct header_list *l)
 	*l = (struct header_list){ 0 };
 }
 
-static enum header_id
-id_of(struct view name)
+enum header_id
+header_id(struct view name)
 {
 	for (unsigned i = HEADER_OTHER + 1; i < HEADER_IDS; i++)
 		if (names[i].n == name.n && view_ieq(name, view_of(names[i].name, names[i].n)))
@@ -85,7 +85,7 @@ name_field(struct header_list *l, struct header_field *f)
 	if (is_name(name)) {
 		f->name_at = (uint32_t)(name.p - bytes_at(l, 0));
 		f->name_n = (uint16_t)name.n;
-		f->id = (uint8_t)id_of(name);
+		f->id = (uint8_t)header_id(name);
 	} else {
 		f->name_n = 0;
 		f->id = HEADER_MALFORMED;

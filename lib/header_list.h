@@ -52,6 +52,9 @@ struct header_list {
 	bool dots;
 };
 
+/* Which field a well-formed name is; of any letter case. */
+enum header_id header_id(struct view name);
+
 /* max: bytes of the header as it comes and of all that is put into it later; at most 2 GiB. */
 void header_list_init(struct header_list *l, size_t max);
 /* Also one that is all zero. It is all zero afterwards. */

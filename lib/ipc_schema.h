@@ -41,6 +41,7 @@
 	M(0x010e, peer_gone)                                                                       \
 	M(0x010f, anchor) /* (fd) dnsd: DNSSEC root key file */                                    \
 	M(0x0110, nameservers) /* (fd) dnsd: the host's resolv.conf, for a resolver without servers */ \
+	M(0x0118, listener_state) /* smtpd: of an address, at once */ \
 	M(0x0130, dkim_key)   /* signd: a private key of the set of DKIM keys under way */         \
 	M(0x0131, dkim_name)  /* smtpd: a domain signs with this key */                            \
 	M(0x0132, dkim_apply) /* the set is whole and replaces the former one, whatever `apply` does */ \
@@ -54,7 +55,8 @@
 #define IPC_FIELDS_config(F) F(u32, serial, 0)
 #define IPC_FIELDS_peer(F) F(u8, role, 0) F(u32, instance, 0)
 #define IPC_FIELDS_peer_gone(F) F(u8, role, 0) F(u32, instance, 0)
-#define IPC_FIELDS_listener(F) F(u32, listener, 0) F(text, address, 128)
+#define IPC_FIELDS_listener(F) F(u32, listener, 0) F(text, address, 128) F(u8, state, 0)
+#define IPC_FIELDS_listener_state(F) F(text, address, 128) F(u8, state, 0) /* enum listener_state */
 #define IPC_FIELDS_log(F) F(u8, kind, 0) /* enum log_kind */
 #define IPC_FIELDS_key(F) F(u32, key, 0) F(blob, pem, IPC_BULK_MAX)
 #define IPC_FIELDS_cert(F) F(u32, key, 0) F(text, name, 255) F(blob, chain, IPC_BULK_MAX)
@@ -90,10 +92,9 @@
 	M(0x0304, disconnect)	/* it is gone or was refused: once for each `connect` */           \
 	M(0x0305, scram_start)                                                                     \
 	M(0x0306, scram_finish) /* answered by auth_result */                                      \
-	M(0x0307, rcpt_check)	/* recipients of one pipelined group; reserves them */             \
+	M(0x0307, rcpt_check)	/* of one pipelined group; no tenant: a stranger's */             \
 	M(0x0308, txn_end)	/* what became of a reservation */                                 \
-	M(0x0309, from_check)	/* are these domains of the header From the tenant's? */           \
-	M(0x030a, token_check)	/* is this a return address of ours? */
+	M(0x0309, from_check)	/* are these domains of the header From the tenant's? */
 #define IPC_FIELDS_auth(F)                                                                         \
 	F(u64, req, 0) F(text, client, 64) F(text, method, 16) F(blob, user, 1024)                 \
 	F(blob, secret, 12288)
@@ -117,7 +118,6 @@
 	F(u32, reserved, 0)   /* of them by rcpt_check */
 #define IPC_FIELDS_from_check(F)                                                                   \
 	F(u64, req, 0) F(text, tenant, IPC_NAME_MAX) F(blob, domains, IPC_BULK_MAX) /* from_domain */
-#define IPC_FIELDS_token_check(F) F(u64, req, 0) F(text, local, 128)
 
 #define IPC_AUTHD_TO_SMTPD(M)                                                                      \
 	M(0x0401, auth_result)                                                                     \
@@ -125,8 +125,7 @@
 	M(0x0403, connect_result) /* 220 or 421 */                                                 \
 	M(0x0404, scram_salt)	  /* of an unknown user too: a stable one */                       \
 	M(0x0405, rcpt_result)                                                                     \
-	M(0x0406, from_result)                                                                     \
-	M(0x0407, token_result)
+	M(0x0406, from_result)
 #define IPC_FIELDS_auth_result(F)                                                                  \
 	F(u64, req, 0) F(u16, code, 0) /* 235, 535, 454 */ F(u32, esc, 0) F(text, text, 255)       \
 	F(text, tenant, IPC_NAME_MAX) F(text, user, IPC_NAME_MAX) F(text, why, 255) /* log only */ \
@@ -141,11 +140,12 @@
 	F(u8, priority, 0) F(u64, reserved_s, 0) /* 0: nothing was reserved, no txn_end */
 #define IPC_FIELDS_connect_result(F) F(u64, req, 0) F(u16, code, 0) F(u32, esc, 0) F(text, text, 255)
 #define IPC_FIELDS_scram_salt(F) F(u64, req, 0) F(blob, salt, 64) F(u32, iterations, 0)
-#define IPC_FIELDS_rcpt_result(F) F(u64, req, 0) F(blob, results, IPC_BULK_MAX) /* rcpt_verdict */
+#define IPC_FIELDS_rcpt_result(F)                                                                  \
+	F(u64, req, 0) F(flag, hold, 0) /* as in mail_result */                                    \
+	F(blob, results, IPC_BULK_MAX)	/* rcpt_verdict records */
 #define IPC_FIELDS_from_result(F)                                                                  \
 	F(u64, req, 0) F(flag, ok, 0) F(flag, failed, 0) /* nobody can say now */                  \
 	F(text, domain, 255) /* the first that is not */
-#define IPC_FIELDS_token_result(F) F(u64, req, 0) F(u16, code, 0) F(u32, esc, 0) F(text, text, 255)
 
 #define IPC_AUTHD_TO_QMGR(M)                                                                       \
 	M(0x1101, token_key)	 /* of return addresses; a known id: the same key, perhaps not current */ \
@@ -207,6 +207,8 @@
 	F(u64, arrival_us, 0) F(u64, received_us, 0) F(u64, active_us, 0) /* wall clock */         \
 	F(addr, sender, IPC_ADDR_MAX) F(text, tenant, IPC_NAME_MAX) F(text, user, IPC_NAME_MAX)    \
 	F(text, lane, 300) F(u32, attempt, 0) F(text, envid, 100) F(u8, ret, 0)                    \
+	F(addr, sender_original, IPC_ADDR_MAX) F(text, tag, 255) F(text, batch, 255)               \
+	F(text, label, 255) F(flag, copy, 0) /* for bcc-forward: no events */                      \
 	F(blob, rcpts, 50000) /* job_rcpt records */
 
 #define IPC_SMTP_TO_QMGR(M)                                                                        \
@@ -248,7 +250,8 @@
 #define IPC_FIELDS_signature(F) F(u64, req, 0) F(flag, ok, 0) F(blob, signature, 1024)
 
 #define IPC_QMGR_TO_BOUNCE(M)                                                                      \
-	M(0x0d01, report) /* (fd) content: the segment or the big file of the message */
+	M(0x0d01, report) /* (fd) content: the segment or the big file of the message */           \
+	M(0x0d02, returned) /* a message to a return address of ours */
 #define IPC_FIELDS_report(F)                                                                       \
 	F(u64, req, 0) F(u64, qid, 0) F(u8, kind, 0) /* enum report_kind */                        \
 	F(addr, sender, IPC_ADDR_MAX) F(text, tenant, IPC_NAME_MAX) F(text, user, IPC_NAME_MAX)    \
@@ -256,7 +259,11 @@
 	F(u64, offset, 0) F(u64, content_len, 0) F(u32, flags, 0)                                  \
 	F(blob, rcpts, 50000) /* report_rcpt records */
 
-#define IPC_BOUNCE_TO_QMGR(M) M(0x0e01, report_done)
+#define IPC_FIELDS_returned(F)                                                                     \
+	F(u64, req, 0) F(u64, qid, 0) F(addr, sender, IPC_ADDR_MAX) F(addr, rcpt, IPC_ADDR_MAX)
+
+#define IPC_BOUNCE_TO_QMGR(M) M(0x0e01, report_done) M(0x0e02, returned_done)
+#define IPC_FIELDS_returned_done(F) F(u64, req, 0)
 #define IPC_FIELDS_report_done(F)                                                                  \
 	F(u64, req, 0) F(flag, ok, 0) F(u64, new_qid, 0) /* 0: none was due */ F(text, text, 255)
 
@@ -368,6 +375,7 @@ enum sender_rewrite {
 	SENDER_TOKEN = 2    /* by an address made for each recipient at delivery; sender: @domain */
 };
 enum key_hold_act { KEY_RELEASE = 0, KEY_HOLD = 1, KEY_PURGE = 2 };
+enum listener_state { LISTENER_OPEN = 0, LISTENER_PAUSED = 1, LISTENER_DRAINED = 2, LISTENER_STATES };
 enum report_kind { REPORT_FAILED = 1, REPORT_EXPIRED = 2, REPORT_DELAYED = 3 };
 enum ctl_type { CTL_TEXT = 0, CTL_NUMBER = 1, CTL_TIME = 2, CTL_BOOL = 3, CTL_LIST = 4 };
 /* DSN parameters (RFC 3461). */

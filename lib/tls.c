@@ -309,6 +309,7 @@ tls_info(const struct tls *t, struct tls_info *out)
 
 	*out = (struct tls_info){ .version = SSL_get_version(t->ssl) };
 	out->sni = SSL_get_servername(t->ssl, TLSEXT_NAMETYPE_host_name);
+	out->by_name = t->by_name;
 	out->cipher = SSL_CIPHER_get_name(c);
 	if (c)
 		out->bits = SSL_CIPHER_get_bits(c, &out->alg_bits);

@@ -109,6 +109,7 @@ enum tls_verify { TLS_VERIFY_NONE, TLS_VERIFY_NAME };
 struct tls_info {
 	const char *version; /* "TLSv1.3" */
 	const char *sni;     /* the name that the client asked for, as it came; NULL: none */
+	bool by_name;	     /* ... and by which its certificate was picked */
 	const char *cipher;
 	int bits, alg_bits;
 	bool verified; /* chain and name were checked and hold */

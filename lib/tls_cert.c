@@ -181,6 +181,7 @@ on_name(SSL *ssl, int *alert, void *arg)
 	const struct tls_cert *rsa = find(ctx, true, name), *ec = find(ctx, false, name);
 	if (rsa == NULL && ec == NULL)
 		return SSL_TLSEXT_ERR_NOACK;
+	((struct tls *)SSL_get_app_data(ssl))->by_name = true;
 	SSL_certs_clear(ssl);
 	return show(ssl, rsa) && show(ssl, ec) ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
 }

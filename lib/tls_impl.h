@@ -60,6 +60,7 @@ struct tls {
 	int io_errno; /* of the last socket call that failed */
 	bool eof;     /* the socket's end was seen */
 	bool clean, done, broken;
+	bool by_name; /* the certificate was picked by the client's name */
 	bool unsigned_; /* signd did not give the signature */
 	struct tls_park *park;
 	void (*wake)(void *arg);

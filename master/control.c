@@ -86,7 +86,6 @@ answer_absent(struct guest *g, enum role role)
 	g->answered = true;
 }
 
-CTL_MASTER(CTL_PROTOTYPE)
 static const struct ctl_command commands[] = { CTL_MASTER(CTL_ROW){ NULL, NULL } };
 
 static void
@@ -293,6 +292,7 @@ ctl_status(struct ctl_call *call)
 		ctl_str(call, "state", proc_state_name(p->state));
 		ctl_row_end(call);
 	}
+	listener_rows(m, call, false);
 	return CTL_DONE;
 }
 

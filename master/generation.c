@@ -173,6 +173,8 @@ generation_read(const char *path, uint32_t serial, struct buf *errors)
 	return g;
 }
 
+enum { START_WAIT_MS = 3000 };
+
 static int
 take_sockets(struct generation *g, const struct generation *former, struct err *e)
 {
@@ -185,7 +187,7 @@ take_sockets(struct generation *g, const struct generation *former, struct err *
 	for (size_t i = 0; rc == 0 && i < count; i++) {
 		const struct plan_socket *p = &plan[i];
 		int fd = p->keep >= 0 ? fcntl(former->sockets[p->keep].fd, F_DUPFD_CLOEXEC, 4) :
-					listen_open(p->at, e);
+					listen_open(p->at, former ? 0 : START_WAIT_MS, e);
 		if (fd < 0) {
 			if (p->keep >= 0)
 				err_errno(e, "%s: dup", p->at->text);
@@ -193,7 +195,8 @@ take_sockets(struct generation *g, const struct generation *former, struct err *
 			break;
 		}
 		g->sockets[g->socket_count++] =
-		    (struct gen_socket){ p->listener, x_strdup(p->at->text), fd };
+		    (struct gen_socket){ p->listener, x_strdup(p->at->text), fd,
+			    p->keep >= 0 ? former->sockets[p->keep].state : LISTENER_OPEN };
 	}
 	free(plan);
 	return rc;

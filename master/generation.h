@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * A configuration with all that belongs to it: listening sockets, certificates, keys, tickets,
- * secrets. It is made whole before anything of the former one is touched, and immutable then.
+ * secrets. It is made whole before anything of the former one is touched, and immutable then but for
+ * the states of its sockets.
  */
 #ifndef EKIDEN_MASTER_GENERATION_H
 #define EKIDEN_MASTER_GENERATION_H
@@ -17,6 +18,7 @@ struct gen_socket {
 	uint32_t listener;
 	char *address; /* as in the configuration */
 	int fd;
+	uint8_t state; /* enum listener_state: by command, kept as long as the address is */
 };
 
 struct gen_listen {

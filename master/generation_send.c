@@ -43,7 +43,7 @@ send_listeners(const struct generation *g, struct channel *ch)
 		if (fd < 0)
 			return -1;
 		IPC_SEND_FD(ch, fd, listener, .listener = s->listener,
-		    .address = view_str(s->address));
+		    .address = view_str(s->address), .state = s->state);
 	}
 	/* The one that makes tickets comes last. */
 	for (uint32_t i = 0; i < g->conf->listen_count; i++) {

@@ -6,6 +6,7 @@
  * reload.c   a new configuration, and back if a daemon refuses it
  * stop.c     the graceful end
  * control.c  the control socket and the commands that master answers itself
+ * listeners.c  pause, drain and resume of a listening address
  * dkim_reload.c  the DKIM keys, which change without a new configuration
  * tickets.c  new keys for TLS session tickets from time to time
  * milter.c   connections to milters, for daemons that cannot connect
@@ -176,6 +177,13 @@ void milter_hang_up(struct proc *p);
 /* tickets.c */
 /* Starts the clock of the configuration's ticket-rotation. */
 void tickets_start(struct master *m);
+
+/* The commands that master answers itself: control.c, listeners.c. */
+CTL_MASTER(CTL_PROTOTYPE)
+
+/* listeners.c */
+/* Rows of the sockets: all, or those only that a command has closed to clients. */
+void listener_rows(const struct master *m, struct ctl_call *call, bool all);
 
 /* notify.c */
 void notify_systemd(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

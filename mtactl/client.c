@@ -232,15 +232,19 @@ client_call(const struct conf *c, const struct command *command, const struct bu
 }
 
 int
-client_run(struct mtactl *m, const struct args *a)
+client_run(struct mtactl *m, const struct args *a, struct output *o)
 {
 	struct conf *c = load_config(m, false);
-	struct output o;
 
 	if (c == NULL)
 		return STATUS_FAILED;
-	output_init(&o, m->json, command_lists(a->command));
-	int status = client_call(c, a->command, &a->records, &o);
+	int status = client_call(c, a->command, &a->records, o);
 	conf_free(&c);
-	return output_end(&o) ? status : STATUS_FAILED;
+	return status;
+}
+
+int
+call_daemon(struct mtactl *m, const struct args *a, struct output *o)
+{
+	return m->offline ? offline_run(m, a, o) : client_run(m, a, o);
 }

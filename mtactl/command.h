@@ -34,6 +34,13 @@ struct command {
 	    "(--changed), or the value of one directive such as retry.a or \"listen mx.tls\".")    \
 	X(MTACTL, config_defaults, "config defaults", "",                                          \
 	    "Print a sample configuration with every directive, its default and its documentation.") \
+	X(MTACTL, spf, "spf", "[DOMAIN] --address=ADDRESS,... --zone",                             \
+	    "Print the SPF record for a customer's domain, in the form that includes ours and in the " \
+	    "narrow form with the sending addresses, and the record that is included.")            \
+	X(MTACTL, domain_records, "domain records", "DOMAIN --address=ADDRESS,... --selector=NAME --zone",         \
+	    "Print the DNS records to publish for a domain: verification, SPF in both forms, MX, "  \
+	    "DMARC, DKIM where there is a key (of this selector), and the names of the sending "      \
+	    "addresses. zone: in zone-file syntax; what depends on a condition is a comment.")                         \
 	X(MTACTL, dkim_new, "dkim new", "DOMAIN --algorithm=ALGORITHM --selector=NAME --bits=N",   \
 	    "Make a key (rsa-sha256, or ed25519-sha256), which signs nothing before dkim activate, and " \
 	    "print the record to publish.")                                                        \
@@ -77,6 +84,8 @@ struct arg_spec {
 	char name[ARG_NAME_MAX];  /* as the handler knows it */
 	char value[ARG_NAME_MAX]; /* as usage texts show it */
 	bool optional, repeat;
+	bool may_be_empty; /* the value */
+	bool file;	   /* its lines are the values */
 };
 
 /* The arguments of a command, expanded; the number of them. */

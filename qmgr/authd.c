@@ -42,11 +42,12 @@ on_timer(struct loop_timer *t)
 }
 
 void
-outcomes_count(const struct message *m, enum outcome_kind kind)
+outcomes_count(const struct rcpt *r, enum outcome_kind kind)
 {
+	const struct message *m = r->m;
 	struct outcomes *o = &m->q->outcomes;
 
-	if (*m->tenant->name == '\0')
+	if (r->kind != RCPT_NORMAL || *m->tenant->name == '\0')
 		return; /* reports of our own, mail for hosted domains */
 	row_of(m->q, m)->n[kind]++;
 	if (!loop_timer_armed(&o->timer)) {
@@ -102,13 +103,40 @@ on_token_key(struct qmgr *q, struct channel *ch, const struct ipc_token_key *m, 
 	return true;
 }
 
+/* A period begins: slowed tenants have their turns again. */
+static void
+on_period(struct loop_timer *t)
+{
+	struct qmgr *q = CONTAINER(t, struct qmgr, slow_timer);
+
+	lanes_wake_all(q);
+	if (q->slowed)
+		loop_timer_set(q->loop, t, sched_period_left_ms(loop_now_ms(q->loop)));
+}
+
+static void
+set_factor(struct qmgr *q, struct tenant *t, uint32_t factor)
+{
+	q->slowed += (factor < 100) - (t->factor < 100);
+	t->factor = factor;
+	q->slow_timer.fire = on_period;
+	loop_timer_set(q->loop, &q->slow_timer,
+	    q->slowed ? sched_period_left_ms(loop_now_ms(q->loop)) : 0);
+}
+
+static void
+normal_pace(void *ctx, struct table_node *n)
+{
+	set_factor(ctx, CONTAINER(n, struct tenant, node), 100);
+}
+
 static bool
 on_tenant_factor(struct qmgr *q, struct channel *ch, const struct ipc_tenant_factor *m, int *fd)
 {
 	(void)ch, (void)fd;
 	if (m->factor == 0 || m->factor > 100)
 		return false; /* it slows, and never stops (A28) */
-	tenant_get(q, m->tenant)->factor = m->factor;
+	set_factor(q, tenant_get(q, m->tenant), m->factor);
 	return true;
 }
 
@@ -153,6 +181,8 @@ authd_attach(struct qmgr *q, uint32_t instance, int fd)
 	static const struct channel_ops ops = { on_frame, on_closed };
 
 	authd_detach(q);
+	/* A new authd counts anew, and tells what it knows. */
+	table_each(&q->tenants, normal_pace, q);
 	if (channel_open(&q->authd, q->loop, fd, &ops, q, ROLE_AUTHD, instance) < 0) {
 		log_error("channel to authd: %s", strerror(errno));
 		close(fd);

@@ -11,8 +11,8 @@ void authd_attach(struct qmgr *q, uint32_t instance, int fd);
 void authd_detach(struct qmgr *q);
 
 enum outcome_kind { OUTCOME_SENT, OUTCOME_FAILED, OUTCOME_DEFERRED, OUTCOME_KINDS };
-/* Counts a recipient of the message; told to authd at most OUTCOMES_EVERY_MS later. */
-void outcomes_count(const struct message *m, enum outcome_kind kind);
+/* Counts the recipient, unless it is a copy or simulated; told to authd at most OUTCOMES_EVERY_MS later. */
+void outcomes_count(const struct rcpt *r, enum outcome_kind kind);
 /* Tells what there is now. */
 void outcomes_tell(struct qmgr *q);
 

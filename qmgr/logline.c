@@ -103,7 +103,10 @@ fill_event(const struct rcpt *r, struct event *ev, const uint64_t *delays)
 	ev->tenant = view_str(m->tenant->name);
 	ev->key = m->user;
 	ev->tag = m->tag;
+	ev->batch = m->batch;
+	ev->label = m->label;
 	ev->sender = &m->sender;
+	ev->sender_original = m->sender_original;
 	ev->rcpt = r->addr;
 	ev->size = whole_bytes(&m->rec, m->size);
 	ev->attempt = r->attempts;
@@ -120,13 +123,22 @@ event_rcpt(const struct rcpt *r, enum event_type type)
 	struct event ev = { .type = type };
 	uint64_t delays[4];
 
-	if (!event_enabled())
+	if (!event_enabled() || r->kind == RCPT_COPY)
 		return;
 	delays_of(r->m, delays);
 	fill_event(r, &ev, delays);
 	if (r->state == R_WAIT)
 		ev.next_attempt_us = qmgr_wall(r->m->q, r->due_us);
 	event_write(&ev);
+}
+
+static void
+put_tag(struct buf *b, const char *name, struct view v)
+{
+	if (v.n == 0)
+		return;
+	buf_puts(b, name);
+	log_escape(b, v, 255, " ");
 }
 
 static void
@@ -140,6 +152,9 @@ put_fields(struct buf *b, const struct message *m, const char *lane)
 		buf_puts(b, " key=");
 		log_escape(b, m->user, IPC_NAME_MAX, " ");
 	}
+	put_tag(b, " tag=", m->tag);
+	put_tag(b, " batch=", m->batch);
+	put_tag(b, " label=", m->label);
 	if (lane) {
 		buf_puts(b, " lane=");
 		log_escape(b, view_str(lane), 300, " ");

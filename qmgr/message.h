@@ -40,6 +40,7 @@ struct rcpt {
 	uint32_t index, attempts, esc;
 	uint16_t code;
 	uint8_t notify, state, wish, again;
+	uint8_t kind; /* enum rcpt_kind */
 	bool remote, in_db, expired;
 };
 
@@ -55,6 +56,9 @@ struct message {
 	uint64_t base_us;      /* arrival in queue time: what age is counted from */
 	uint64_t active_us;    /* wall clock: came into memory */
 	struct view sender, user, tag, envid;
+	struct view sender_original, return_domain, hold_reason, batch, label;
+	uint32_t key_serial;
+	uint8_t priority;
 	struct tenant *tenant;
 	uint8_t ret;
 	bool in_db, report_soon;
@@ -102,6 +106,8 @@ void message_settle_all(struct loop_task *t); /* of qmgr.settle_task */
 bool message_expired(const struct message *m);
 void message_log_active(struct message *m);
 
+/* A recipient that nothing has happened to yet: held, if the message came so, else activated. */
+void rcpt_begin(struct rcpt *r);
 /* Into its lane, unless memory is full (then due now, without an attempt) or it has no route. */
 void rcpt_activate(struct rcpt *r);
 /* Out of its lane, before any of the functions below. */

@@ -8,7 +8,7 @@
  * conn     smtp processes, connections, jobs    | report    reports by bounce
  * loader   deferred recipients that are due     | compact   nearly dead segments
  * admin    mtactl                               | authd     what tenants did, their paces
- * keyhold  mail of frozen keys                  |
+ * keyhold  mail of frozen keys                  | special   simulator, returned mail, copies
  * sched, retry, route: pure decisions
  */
 #ifndef EKIDEN_QMGR_QMGR_H
@@ -18,6 +18,7 @@
 #include "lib/daemon.h"
 #include "lib/db.h"
 #include "lib/segment.h"
+#include "lib/token.h"
 #include "qmgr/retry.h"
 #include "qmgr/route.h"
 #include "lib/table.h"
@@ -35,6 +36,8 @@ struct settings {
 	const char *helo; /* of d->conf */
 	uint32_t connections, connections_total, messages_per_connection, recipients_per_message;
 	uint32_t idle_s;
+	const struct relay *copy_to; /* host NULL: no copies */
+	uint16_t token_days;
 	uint64_t active;
 	uint64_t segment_size;
 	uint32_t spare_segments, compact_percent;
@@ -43,7 +46,7 @@ struct settings {
 /* Identity is by name; one address per name, for as long as the process lives. */
 struct tenant {
 	struct table_node node;
-	uint32_t factor; /* percent of the normal pace; 0: all of it (A28) */
+	uint32_t factor; /* percent of the normal pace (A28) */
 	char name[]; /* <= IPC_NAME_MAX */
 };
 
@@ -88,13 +91,6 @@ struct store {
 	struct buf unlink; /* big files that go when what is above is durable */
 };
 
-/* What return addresses are signed with now; n 0: authd did not say yet. */
-struct return_key {
-	uint8_t id;
-	uint8_t n;
-	unsigned char key[64];
-};
-
 /* What became of recipients since authd was told last (authd.c). */
 struct outcomes {
 	struct table table;
@@ -116,10 +112,13 @@ struct qmgr {
 	struct link writers, smtps;
 	struct channel *bounce; /* NULL: none */
 	struct channel authd;
-	struct return_key return_key;
+	struct token_secret return_key; /* of return addresses; n 0: authd did not say yet */
+	struct table returned; /* with bounce (special.c) */
 	struct outcomes outcomes;
 	struct table frozen;  /* keys (keyhold.c) */
 	struct link keyholds; /* orders under way */
+	uint32_t slowed;      /* tenants with a factor below 100 */
+	struct loop_timer slow_timer;
 	/* Work collected during a turn. */
 	struct link settle; /* messages whose states changed */
 	struct loop_task settle_task;

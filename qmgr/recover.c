@@ -110,23 +110,55 @@ search(struct reader *rd, uint64_t at)
 	return 0;
 }
 
+/* Of front and content as far as they are in the record; false: they are not all there. */
 static bool
-content_good(struct reader *rd, uint64_t at, const struct record *r)
+record_crc(struct reader *rd, uint64_t at, const struct record *r, uint32_t *crc)
 {
 	uint64_t left = r->front_len + r->content_len;
-	uint32_t crc = 0;
 
-	if (r->flags & SEGMENT_BIG) /* synced before the record was written; smtp checks */
-		return true;
+	*crc = 0;
 	for (at += record_front_at(r); left;) {
 		struct view v = bytes_at(rd, at, left < CHUNK ? (size_t)left : CHUNK);
 		if (v.p == NULL || v.n == 0)
 			return false;
-		crc = crc32c(crc, v.p, v.n);
+		*crc = crc32c(*crc, v.p, v.n);
 		at += v.n;
 		left -= v.n;
 	}
-	return crc == r->content_crc;
+	return true;
+}
+
+static bool
+content_good(struct reader *rd, uint64_t at, const struct record *r)
+{
+	uint32_t crc;
+
+	if (r->flags & SEGMENT_BIG) /* big_good(), when it is needed */
+		return true;
+	return record_crc(rd, at, r, &crc) && crc == r->content_crc;
+}
+
+/*
+ * The file was synced before the record was written, the front was not: a write that was cut off may have
+ * left header and envelope alone. A file that is gone or cannot be read is another matter: false is for
+ * bytes that are there and wrong.
+ */
+static bool
+big_good(struct reader *rd, uint64_t at, const struct record *r, uint64_t big)
+{
+	int fd = big_open_reader(rd->q, big);
+	ssize_t n = 0;
+	uint32_t crc;
+
+	if (fd < 0)
+		return true;
+	bool good = record_crc(rd, at, r, &crc);
+	char *chunk = x_malloc(CHUNK);
+	for (off_t from = 0; good && (n = pread(fd, chunk, CHUNK, from)) > 0; from += n)
+		crc = crc32c(crc, chunk, (size_t)n);
+	free(chunk);
+	close(fd);
+	return good && (n < 0 || crc == r->content_crc);
 }
 
 enum place { P_DONE, P_ROW, P_ACTIVE };
@@ -187,19 +219,19 @@ revive(struct reader *rd, uint64_t at, const struct record *r, const struct enve
 	message_log_active(m);
 	for (uint32_t i = 0; i < m->nrcpt; i++)
 		if (m->rcpts[i].state == R_NEW)
-			rcpt_activate(&m->rcpts[i]);
+			rcpt_begin(&m->rcpts[i]);
 }
 
-static void
+/* False: its content is not what was sent. */
+static bool
 take(struct reader *rd, uint64_t at, const struct record *r, const struct envelope *env)
 {
+	bool big = env->flags & SEGMENT_BIG, good = true;
 	struct message_row row;
 	size_t active = 0, rows = 0;
 
 	if (message_find(rd->q, r->qid))
-		return;
-	if (env->flags & SEGMENT_BIG)
-		big_named(rd->q, env->big);
+		return true;
 	bool has_row = store_get_message(rd->q, r->qid, &row) > 0;
 	enum place *places = x_calloc(env->nrcpt, sizeof(*places));
 	for (uint32_t i = 0; i < env->nrcpt; i++) {
@@ -207,11 +239,16 @@ take(struct reader *rd, uint64_t at, const struct record *r, const struct envelo
 		active += places[i] == P_ACTIVE;
 		rows += places[i] == P_ROW;
 	}
-	if (active)
+	if (active && big && !has_row)
+		good = big_good(rd, at, r, env->big);
+	if (big && good)
+		big_named(rd->q, env->big);
+	if (active && good)
 		revive(rd, at, r, env, has_row, places);
 	else if (has_row && rows == 0 && row.gen == rd->s->gen)
 		drop_message(rd->q, rd->s, r, row.size);
 	free(places);
+	return good;
 }
 
 /* One record whose header is good; false: torn, nothing follows. */
@@ -223,6 +260,7 @@ read_record(struct reader *rd, uint64_t at, const struct record *r)
 	struct view e = bytes_at(rd, at + RECORD_HEADER, r->envelope_len);
 	bool good = at + r->length <= rd->limit && record_envelope_get(r, e, &a, &env);
 	bool torn = false;
+	uint64_t big = 0;
 
 	/* The envelope's views are into the window, which content_good() moves. */
 	if (good) {
@@ -231,8 +269,10 @@ read_record(struct reader *rd, uint64_t at, const struct record *r)
 		arena_free(&a);
 		good = record_envelope_get(r, buf_view(&copy), &a, &env) &&
 		    content_good(rd, at, r);
-		if (good)
-			take(rd, at, r, &env);
+		if (good) {
+			big = env.flags & SEGMENT_BIG ? env.big : 0;
+			good = take(rd, at, r, &env);
+		}
 		buf_free(&copy);
 	}
 	if (!good) {
@@ -242,6 +282,8 @@ read_record(struct reader *rd, uint64_t at, const struct record *r)
 			    rd->s->name, at);
 		else
 			recover_quarantine(rd->q, rd->s, at, at + r->length);
+		if (big && !torn) /* it may be all that is left */
+			big_named(rd->q, big);
 	}
 	arena_free(&a);
 	return !torn;

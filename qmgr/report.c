@@ -7,6 +7,7 @@
 #include "qmgr/logline.h"
 #include "qmgr/report.h"
 #include "qmgr/segments.h"
+#include "qmgr/special.h"
 
 enum { RCPTS_BYTES = 49000 };
 
@@ -196,5 +197,6 @@ void
 reports_detach(struct qmgr *q)
 {
 	q->bounce = NULL;
+	returned_detach(q);
 	table_each(&q->reports, detach_one, q);
 }

@@ -86,6 +86,15 @@ segment_add(struct qmgr *q, const char *name, int fd, int done_fd, const struct 
 }
 
 void
+segment_marks_reset(struct segment *s, uint64_t at)
+{
+	buf_clear(&s->marks);
+	s->done_at = at;
+	s->marks_written = 0;
+	s->marks_failed = false;
+}
+
+void
 segment_drop(struct qmgr *q, struct segment *s)
 {
 	if (link_in(&s->link))
@@ -105,7 +114,8 @@ segment_set_free(struct qmgr *q, struct segment *s)
 	link_cut(&s->link);
 	s->state = SEG_FREE;
 	s->told = SEGMENT_DATA;
-	s->sealed = s->done_at = 0;
+	s->sealed = 0;
+	segment_marks_reset(s, 0);
 	s->indexed = s->stuck = false;
 	list_put(&q->pool.free, &s->link);
 	q->pool.free_count++;

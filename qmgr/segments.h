@@ -33,8 +33,10 @@ struct segment {
 	struct writer *writer;
 	uint64_t told;	   /* up to here records are known */
 	uint64_t sealed;   /* after a failed write nothing behind this counts; 0: not sealed */
-	uint64_t done_at;  /* where the next done mark goes */
-	struct buf marks;  /* to be written */
+	uint64_t done_at;  /* where the first of `marks` goes */
+	struct buf marks;  /* not synced yet */
+	size_t marks_written;
+	bool marks_failed; /* and that was logged */
 	bool stuck;	   /* a record of it cannot be read: not compacted */
 	bool indexed;	   /* the database knows every live recipient: never scanned again */
 	uint32_t live;	   /* messages not finished */
@@ -70,6 +72,8 @@ bool segment_lock(struct segment *s);
 void segment_check(struct qmgr *q, struct segment *s);
 /* Closes and removes it. */
 void segment_drop(struct qmgr *q, struct segment *s);
+/* Forgets the marks not synced; the next one goes to `at` of the done file. */
+void segment_marks_reset(struct segment *s, uint64_t at);
 /* One more, or one less, live message of this many bytes. */
 void segment_live(struct segment *s, int change, uint64_t bytes);
 /* A new read-only description of it, or of a big file. -1 with errno. */

@@ -45,6 +45,7 @@ tenant_get(struct qmgr *q, struct view name)
 			return t;
 	}
 	struct tenant *t = x_calloc(1, sizeof(*t) + name.n + 1);
+	t->factor = 100;
 	if (name.n)
 		memcpy(t->name, name.p, name.n);
 	table_put(&q->tenants, &t->node, hash);
@@ -184,6 +185,7 @@ leave(struct loop_task *t)
 	struct qmgr *q = CONTAINER(t, struct qmgr, exit_task);
 
 	loop_timer_cancel(q->loop, &q->sweep_timer);
+	loop_timer_cancel(q->loop, &q->slow_timer);
 	compact_stop(q);
 	loader_stop(q);
 	writers_close(q);

@@ -153,35 +153,57 @@ store_done_mark(struct qmgr *q, struct segment *s, uint64_t qid, uint32_t index)
 	struct done_mark m = { qid, index };
 
 	done_mark_put(&s->marks, s->gen, &m);
+	if (s->marks.bad) { /* a disk that fails for millions of marks */
+		s->marks.bad = false;
+		segment_marks_reset(s, s->done_at);
+	}
 	if (!link_in(&s->dirty))
 		list_put(&q->store.dirty, &s->dirty);
 	loop_post(q->loop, LOOP_COMMIT, &q->store.write_task);
 	store_wake(q);
 }
 
-/* A lost mark costs a second delivery after a crash, never a lost one: the work goes on. */
+/*
+ * A mark that is not there costs a second delivery after a crash, never a lost one: the work goes on. The
+ * marks are kept and written again, all that were not synced: what a failed sync dropped is dirty again then.
+ */
 static void
-write_segment_marks(struct segment *s)
+marks_fail(struct qmgr *q, struct segment *s, const struct err *e)
 {
-	struct err e;
+	if (!s->marks_failed)
+		log_error("done marks of segment %s: %s", s->name, e->text);
+	s->marks_failed = true;
+	s->marks_written = 0;
+	if (!loop_timer_armed(&q->store.tick))
+		loop_timer_set(q->loop, &q->store.tick, FAILED_RETRY_MS);
+}
 
-	if (buf_len(&s->marks) == 0)
-		return;
-	errno = FAULT("done.write");
-	if ((errno && err_errno(&e, "write")) ||
-	    durable_pwrite(s->done_fd, s->marks.p + s->marks.off, buf_len(&s->marks), s->done_at, &e) < 0)
-		log_error("done marks of segment %s: %s", s->name, e.text);
-	s->done_at += buf_len(&s->marks);
-	buf_clear(&s->marks);
+static int
+write_segment_marks(struct segment *s, struct err *e)
+{
+	struct view v = view_skip(buf_view(&s->marks), s->marks_written);
+
+	if (v.n == 0)
+		return 0;
+	if ((errno = FAULT("done.write")) != 0)
+		return err_errno(e, "write");
+	if (durable_pwrite(s->done_fd, v.p, v.n, s->done_at + s->marks_written, e) < 0)
+		return -1;
+	s->marks_written += v.n;
+	return 0;
 }
 
 static void
 write_marks(struct loop_task *t)
 {
 	struct qmgr *q = CONTAINER(t, struct qmgr, store.write_task);
+	struct err e;
 
-	LIST_EACH(&q->store.dirty, l, after)
-		write_segment_marks(CONTAINER(l, struct segment, dirty));
+	LIST_EACH(&q->store.dirty, l, after) {
+		struct segment *s = CONTAINER(l, struct segment, dirty);
+		if (!s->marks_failed && write_segment_marks(s, &e) < 0)
+			marks_fail(q, s, &e);
+	}
 }
 
 static void
@@ -191,11 +213,15 @@ sync_marks(struct qmgr *q)
 
 	LIST_EACH(&q->store.dirty, l, after) {
 		struct segment *s = CONTAINER(l, struct segment, dirty);
-		write_segment_marks(s);
+		if (write_segment_marks(s, &e) < 0 || FAULT_CALL("done.sync",
+		    durable_sync(s->done_fd, &e), err_errno(&e, "fdatasync")) < 0) {
+			marks_fail(q, s, &e);
+			continue;
+		}
+		if (s->marks_failed)
+			log_info("done marks of segment %s: written", s->name);
+		segment_marks_reset(s, s->done_at + s->marks_written);
 		link_cut(&s->dirty);
-		if (FAULT_CALL("done.sync", durable_sync(s->done_fd, &e),
-		    err_errno(&e, "fdatasync")) < 0)
-			log_error("done marks of segment %s: %s", s->name, e.text);
 	}
 }
 
@@ -483,7 +509,8 @@ store_commit(struct qmgr *q)
 	else
 		buf_clear(&st->ops);
 	st->ops_applied = 0;
-	unlink_bigs(q);
+	if (list_empty(&st->dirty)) /* a mark that is not safe may bring its message back */
+		unlink_bigs(q);
 	return checkpoint_if_due(q);
 }
 

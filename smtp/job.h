@@ -41,7 +41,8 @@ struct job {
 	uint64_t id, qid, content, offset, big, content_len;
 	uint32_t front_len, crc, flags;
 	uint64_t arrival_us, active_us; /* wall clock */
-	struct view sender, tenant, user, lane, envid;
+	struct view sender, sender_original, tenant, user, tag, batch, label, lane, envid;
+	bool copy; /* of another one's mail: no events */
 	uint8_t ret;
 	uint32_t attempt;
 	struct rcpt *rcpts;

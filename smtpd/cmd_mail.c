@@ -166,7 +166,7 @@ run_mail(struct session *s, struct view arg, size_t rest)
 	t->env.sender = arena_view(&t->arena, sender);
 	t->env.arrival_us = loop_wall_us(s->d->loop);
 	s->txns++;
-	if (t->right == RIGHT_LOCAL) {
+	if (t->right == RIGHT_LOCAL) { /* authd knows which recipients are ours */
 		accept_sender(s);
 		return;
 	}

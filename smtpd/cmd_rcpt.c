@@ -3,6 +3,7 @@
 
 #include "lib/addr.h"
 #include "lib/log.h"
+#include "lib/simulator.h"
 #include "smtpd/command.h"
 
 enum { LATE_MAX = 256 << 10, LATE_HIGH = 64 << 10 };
@@ -29,7 +30,7 @@ refuse(struct session *s, unsigned code, struct esc esc, struct view why, struct
 static void
 take(struct session *s, const struct rcpt_ask *a)
 {
-	txn_add_rcpt(&s->txn, a->addr);
+	txn_add_rcpt(&s->txn, a->addr, a->kind);
 	session_reply(s, 250, ESC(2, 1, 5), "Ok");
 }
 
@@ -58,7 +59,7 @@ offer(struct session *s, const struct rcpt_ask *a)
 	struct txn *t = &s->txn;
 
 	if (milters_ask(s, MILTER_RCPT, a->addr, VIEW(""), rcpt_judged))
-		t->judged = (struct rcpt_ask){ .addr = arena_view(&t->arena, a->addr) };
+		t->judged = (struct rcpt_ask){ .addr = arena_view(&t->arena, a->addr), .kind = a->kind };
 	else
 		take(s, a);
 }
@@ -92,7 +93,7 @@ put_questions(const struct txn *t, struct buf *b)
 }
 
 static void
-gather(struct session *s, struct view rcpt)
+gather(struct session *s, struct view rcpt, enum rcpt_kind kind)
 {
 	struct txn *t = &s->txn;
 
@@ -101,7 +102,8 @@ gather(struct session *s, struct view rcpt)
 		buf_init(&t->late, LATE_MAX);
 	}
 	t->ask[t->asks++] =
-	    (struct rcpt_ask){ .addr = arena_view(&t->arena, rcpt), .late_at = buf_len(&t->late) };
+	    (struct rcpt_ask){ .addr = arena_view(&t->arena, rcpt), .kind = kind,
+		.late_at = buf_len(&t->late) };
 }
 
 void
@@ -122,15 +124,13 @@ rcpts_settle(struct session *s)
 static void
 answer(struct session *s, const struct rcpt_ask *a, const struct ipc_rcpt_verdict *v)
 {
-	struct view rcpt = a->addr;
-
 	if (v && v->code == 250) {
 		s->txn.rcpts_reserved++;
 		offer(s, a);
 	} else if (v && v->code >= 400 && v->code < 600) {
-		refuse(s, v->code, esc_unpack(v->esc), v->text, rcpt);
+		refuse(s, v->code, esc_unpack(v->esc), v->text, a->addr);
 	} else {
-		refuse(s, 451, ESC(4, 3, 0), VIEW("Temporary lookup failure"), rcpt);
+		refuse(s, 451, ESC(4, 3, 0), VIEW("Temporary lookup failure"), a->addr);
 	}
 }
 
@@ -158,6 +158,8 @@ answer_all(struct session *s, struct view verdicts)
 void
 session_got_rcpts(struct session *s, const struct ipc_rcpt_result *m)
 {
+	if (m && m->hold)
+		s->txn.grant.hold = true;
 	answer_all(s, m ? m->results : VIEW(""));
 	session_enter(s, behind(s));
 	session_settle(s);
@@ -169,50 +171,103 @@ rcpts_give_up(struct session *s)
 	answer_all(s, VIEW(""));
 }
 
-/* A return address: it takes what comes back, from anybody. */
-void
-session_got_token(struct session *s, const struct ipc_token_result *m)
+static bool
+is_domain(struct view domain, const char *name)
 {
-	struct buf verdict = BUF_INIT(1024);
+	return *name && view_iis(domain, name);
+}
 
-	if (m)
-		IPC_RECORD(&verdict, rcpt_verdict, .code = m->code, .esc = m->esc, .text = m->text);
-	answer_all(s, buf_view(&verdict));
-	buf_free(&verdict);
+static bool
+is_legacy_domain(const struct site *site, struct view domain)
+{
+	for (size_t i = 0; i < site->legacy.n; i++)
+		if (is_domain(domain, site->legacy.v[i]))
+			return true;
+	return false;
+}
+
+/*
+ * An address whose dots are misplaced is none (RFC 5321), but some carriers gave such out: where the
+ * configuration says so it is taken, as the quoted string that it should be written as (P28).
+ */
+static int
+parse_path(struct session *s, struct view *arg, struct addr *a, struct buf *quoted, struct err *e)
+{
+	const struct site *site = s->listener->site;
+	struct view rest = *arg;
+
+	if (addr_path(arg, ADDR_POSTMASTER, a, e) == 0)
+		return 0;
+	if (site->legacy.n == 0 || addr_path(&rest, ADDR_DOTS, a, NULL) < 0 ||
+	    !is_legacy_domain(site, a->domain) || a->local.n > ADDR_LOCAL_MAX - 2)
+		return -1;
+	buf_printf(quoted, "\"" VIEW_FMT "\"@" VIEW_FMT, VIEW_ARG(a->local), VIEW_ARG(a->domain));
+	*arg = rest;
+	return addr_parse(buf_view(quoted), 0, a, e);
+}
+
+/* What becomes of it where it is not delivered as others; code 0: it may be taken. */
+static struct verdict
+kind_of(const struct session *s, const struct addr *a, enum rcpt_kind *kind)
+{
+	const struct site *site = s->listener->site;
+
+	*kind = RCPT_NORMAL;
+	if (is_domain(a->domain, site->bounce_domain)) {
+		*kind = RCPT_RETURNED;
+	} else if (s->txn.right == RIGHT_RELAY && is_domain(a->domain, site->simulator)) {
+		*kind = RCPT_SIMULATOR;
+		if (simulator_find(a->local) < 0)
+			return (struct verdict){ 550, ESC(5, 1, 1),
+				"Recipient address rejected: no such simulator address" };
+	}
+	return (struct verdict){ 0 };
+}
+
+static void
+run_path(struct session *s, const struct addr *a)
+{
+	struct view rcpt = addr_whole(a);
+	struct view domain = a->domain;
+	enum rcpt_kind kind;
+	struct verdict v = kind_of(s, a, &kind);
+
+	/* <postmaster> is ours whoever writes to him (S11), also at the domain of return addresses. */
+	if (kind == RCPT_RETURNED && view_iis(a->local, "postmaster")) {
+		domain.n = 0;
+		kind = RCPT_NORMAL;
+	}
+	if (v.code == 0)
+		v = policy_rcpt(s->txn.right, &rcpt, domain, s->listener->site->postmaster);
+	if (v.code) {
+		refuse(s, v.code, v.esc, view_str(v.text), rcpt);
+		return;
+	}
+	bool stranger = s->txn.right == RIGHT_LOCAL && domain.n;
+	if (stranger || kind == RCPT_RETURNED || s->txn.grant.check_rcpts) {
+		gather(s, rcpt, kind);
+		return;
+	}
+	offer(s, &(struct rcpt_ask){ .addr = rcpt, .kind = kind });
 	session_enter(s, behind(s));
-	session_settle(s);
 }
 
 void
 run_rcpt(struct session *s, struct view arg, size_t rest)
 {
 	struct verdict v = { 501, ESC(5, 5, 4), "Syntax: RCPT TO:<address>" };
+	struct buf quoted = BUF_INIT(ADDR_MAX);
 	struct addr a;
 	struct err e;
 
 	(void)rest;
-	if (!command_keyword(&arg, "TO:")) {
+	if (!command_keyword(&arg, "TO:"))
 		session_reply_verdict(s, &v);
-		return;
-	}
-	if (addr_path(&arg, ADDR_POSTMASTER, &a, &e) < 0) {
+	else if (parse_path(s, &arg, &a, &quoted, &e) < 0)
 		session_reply(s, 501, e.esc, "%s", e.text);
-		return;
-	}
-	if (!command_params(s, arg, NULL, 0, &v)) {
+	else if (!command_params(s, arg, NULL, 0, &v))
 		session_reply_verdict(s, &v);
-		return;
-	}
-	struct view rcpt = addr_whole(&a);
-	v = policy_rcpt(s->txn.right, &rcpt, a.domain, s->listener->site->postmaster);
-	if (v.code) {
-		refuse(s, v.code, v.esc, view_str(v.text), rcpt);
-		return;
-	}
-	if (s->txn.grant.check_rcpts) {
-		gather(s, rcpt);
-		return;
-	}
-	offer(s, &(struct rcpt_ask){ .addr = rcpt });
-	session_enter(s, behind(s));
+	else
+		run_path(s, &a);
+	buf_free(&quoted);
 }

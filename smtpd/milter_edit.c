@@ -4,7 +4,7 @@
 #include "smtpd/milter.h"
 #include "smtpd/milter_impl.h"
 
-enum { EDITS_MAX = 4096, PACKETS_MAX = 1 << 20, CHUNK_SLACK = 1 << 20 };
+enum { EDITS_MAX = 4096, PACKETS_MAX = 1 << 20, CHUNK_SLACK = 1 << 20, REASON_MAX = 200 };
 
 void
 milter_edits_init(struct milter_edits *e, const struct session *s)
@@ -172,7 +172,7 @@ add_rcpt(const struct edit *d)
 		return 0;
 	if (t->env.nrcpt >= RCPTS_MAX)
 		return refused(d, "another recipient");
-	txn_add_rcpt(t, addr);
+	txn_add_rcpt(t, addr, RCPT_NORMAL);
 	return 0;
 }
 
@@ -203,10 +203,20 @@ change_sender(const struct edit *d)
 	return 0;
 }
 
+/* Queued, and held until somebody releases it. */
 static int
 quarantine(const struct edit *d)
 {
-	d->s->txn.grant.hold = true;
+	struct txn *t = &d->s->txn;
+	struct buf text = BUF_INIT(REASON_MAX);
+
+	buf_puts(&text, "held: quarantined: ");
+	struct view reason = view_first(d->r->name, REASON_MAX - buf_len(&text));
+	for (size_t i = 0; i < reason.n; i++)
+		buf_putc(&text, reason.p[i] < 0x20 || reason.p[i] == 0x7f ? '?' : reason.p[i]);
+	t->env.hold_reason = arena_view(&t->arena, buf_view(&text));
+	t->grant.hold = true;
+	buf_free(&text);
 	return 0;
 }
 

@@ -27,7 +27,6 @@ GONE(auth)
 GONE(salt)
 GONE(mail)
 GONE(rcpts)
-GONE(token)
 
 static void
 gone_from(struct session *s)
@@ -47,7 +46,6 @@ static const struct {
 	[ASK_MAIL] = { ROLE_AUTHD, gone_mail },
 	[ASK_RCPTS] = { ROLE_AUTHD, gone_rcpts },
 	[ASK_FROM] = { ROLE_AUTHD, gone_from },
-	[ASK_TOKEN] = { ROLE_AUTHD, gone_token },
 };
 
 static uint64_t
@@ -169,20 +167,13 @@ peers_ask_from(struct session *s, struct view domains,
 			  .tenant = tenant_of(s), .domains = domains));
 }
 
-bool
-peers_ask_token(struct session *s, struct view local)
-{
-	return put(s, IPC_SEND(&s->d->authd, token_check, .req = number(s, ASK_TOKEN),
-			  .local = local));
-}
-
 void
 peers_end_txn(struct session *s)
 {
 	const struct txn *t = &s->txn;
 
 	IPC_SEND(&s->d->authd, txn_end, .tenant = tenant_of(s), .user = view_str(s->user),
-	    .reserved_s = t->grant.reserved_s, .stored = t->stored, .rcpts = t->env.nrcpt,
+	    .reserved_s = t->grant.reserved_s, .stored = t->stored, .rcpts = t->env.nrcpt - t->copies,
 	    .reserved = t->rcpts_reserved);
 }
 
@@ -203,7 +194,6 @@ ANSWER(auth_result, ASK_AUTH, auth)
 ANSWER(scram_salt, ASK_SALT, salt)
 ANSWER(mail_result, ASK_MAIL, mail)
 ANSWER(rcpt_result, ASK_RCPTS, rcpts)
-ANSWER(token_result, ASK_TOKEN, token)
 
 static bool
 on_from_result(struct smtpd *d, struct channel *ch, struct ipc_from_result *m, int *fd)

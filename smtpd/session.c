@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "smtpd/gate.h"
 #include "smtpd/command.h"
 
 enum {
@@ -238,6 +239,7 @@ session_close(struct session *s)
 	io_close(&s->io);
 	leave_table(s);
 	listener_unref(&s->listener);
+	gate_unref(d, &s->gate);
 	free(s->name);
 	free(s->helo);
 	free(s->tenant);
@@ -266,7 +268,7 @@ session_settle(struct session *s)
 	if (s->errors >= session_limits(s)->errors)
 		session_end(s, 421, ESC(4, 7, 0), "%s Error: too many errors",
 		    s->listener->site->hostname);
-	else if (s->d->draining)
+	else if (s->d->draining || s->gate->state == LISTENER_DRAINED)
 		session_drain(s);
 }
 
@@ -611,7 +613,7 @@ enter_table(struct session *s)
 }
 
 void
-session_new(struct smtpd *d, struct listener *l, int fd, const struct sockaddr *sa)
+session_new(struct smtpd *d, struct listener *l, struct gate *g, int fd, const struct sockaddr *sa)
 {
 	static const struct io_ops ops = { .input = on_input, .drained = on_drained,
 		.secured = on_secured, .closed = on_closed };
@@ -619,6 +621,7 @@ session_new(struct smtpd *d, struct listener *l, int fd, const struct sockaddr *
 
 	s->d = d;
 	s->listener = listener_ref(l);
+	s->gate = gate_ref(g);
 	s->state = ST_CONNECT;
 	s->verb = -1;
 	s->timer.fire = on_deadline;

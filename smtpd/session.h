@@ -37,7 +37,7 @@ enum session_state {
 
 /* What another daemon is asked (peers.c). */
 enum question {
-	ASK_NAME, ASK_CONNECT, ASK_AUTH, ASK_SALT, ASK_MAIL, ASK_RCPTS, ASK_FROM, ASK_TOKEN
+	ASK_NAME, ASK_CONNECT, ASK_AUTH, ASK_SALT, ASK_MAIL, ASK_RCPTS, ASK_FROM
 };
 
 enum { COMMAND_COUNT_MAX = 24, IP_TEXT_MAX = 46 };
@@ -49,6 +49,7 @@ struct session {
 	struct io io;
 	struct smtpd *d;
 	struct listener *listener; /* a reference */
+	struct gate *gate;	   /* a reference */
 	struct loop_timer timer;
 	struct loop_task after_flush; /* goes on when large output has left */
 	struct loop_reap reap;
@@ -76,7 +77,8 @@ struct session {
 };
 
 /* Takes fd, a connected non-blocking socket. */
-void session_new(struct smtpd *d, struct listener *l, int fd, const struct sockaddr *sa);
+void session_new(struct smtpd *d, struct listener *l, struct gate *g, int fd,
+    const struct sockaddr *sa);
 /* The only way into a state: checks the edge, arms the state's deadline, stops or starts input. */
 void session_enter(struct session *s, enum session_state to);
 /* What follows a finished command: budgets, drain. */
@@ -123,13 +125,11 @@ struct ipc_auth_result;
 struct ipc_scram_salt;
 struct ipc_mail_result;
 struct ipc_rcpt_result;
-struct ipc_token_result;
 void session_got_connect(struct session *s, const struct ipc_connect_result *m);
 void session_got_auth(struct session *s, const struct ipc_auth_result *m);
 void session_got_salt(struct session *s, const struct ipc_scram_salt *m);
 void session_got_mail(struct session *s, const struct ipc_mail_result *m);
 void session_got_rcpts(struct session *s, const struct ipc_rcpt_result *m);
-void session_got_token(struct session *s, const struct ipc_token_result *m);
 /* No answer is waited for any more. */
 static inline void
 session_forget(struct session *s)

@@ -5,6 +5,7 @@
 #include "lib/dkim_key.h"
 #include "lib/log.h"
 #include "smtpd/command.h"
+#include "smtpd/steps.h"
 
 enum { SIGNATURES_MAX = 2 }; /* one of each algorithm */
 
@@ -82,32 +83,34 @@ sign_clear(struct txn *t)
 	}
 }
 
+/* The first author's domain, as far as it was met. */
+struct first_author {
+	bool met;
+	struct buf domain; /* canonical; empty: it has none */
+};
+
+static void
+meet_author(void *ctx, const struct addr *a)
+{
+	struct first_author *f = ctx;
+
+	if (!f->met && !domain_canonical(a->domain, &f->domain))
+		buf_clear(&f->domain);
+	f->met = true;
+}
+
 /* The canonical domain of the first address of From; empty when it has none. */
 static struct view
 from_domain(struct txn *t)
 {
 	ptrdiff_t i = header_list_find(&t->header, HEADER_FROM, 0);
-	struct buf first = BUF_INIT(ADDR_MAX + 2), domain = BUF_INIT(1024);
+	struct first_author f = { .domain = BUF_INIT(1024) };
 	struct view found = VIEW("");
-	unsigned count;
 
-	if (i >= 0 && header_from_valid(header_list_value(&t->header, (uint32_t)i), &count, &first)) {
-		struct view v = buf_view(&first);
-		for (ptrdiff_t at; (at = view_index(v, '@')) >= 0;)
-			v = view_skip(v, (size_t)at + 1);
-		if (domain_canonical(v, &domain))
-			found = arena_view(&t->arena, buf_view(&domain));
-	}
-	buf_free(&first);
-	buf_free(&domain);
+	if (i >= 0 && header_from_read(header_list_value(&t->header, (uint32_t)i), meet_author, &f))
+		found = arena_view(&t->arena, buf_view(&f.domain));
+	buf_free(&f.domain);
 	return found;
-}
-
-static enum step_result
-refuse(struct verdict *v, uint16_t code, struct esc esc, const char *text)
-{
-	*v = (struct verdict){ code, esc, text };
-	return STEP_REFUSE;
 }
 
 /* Never without a word: sign_trace() or the refusal says so (atk-F10). */
@@ -119,9 +122,9 @@ without_key(struct session *s, struct signing *g, struct verdict *v)
 	case CONF_UNSIGNED_defer:
 		log_warn("deferred: no DKIM key for " VIEW_FMT " of %s", VIEW_ARG(g->from_domain),
 		    s->user ? s->user : s->ip);
-		return refuse(v, 451, ESC(4, 7, 5), "Error: the sender domain has no DKIM key");
+		return step_refuse(v, 451, ESC(4, 7, 5), "Error: the sender domain has no DKIM key");
 	case CONF_UNSIGNED_refuse:
-		return refuse(v, 550, ESC(5, 7, 5), "Error: the sender domain has no DKIM key");
+		return step_refuse(v, 550, ESC(5, 7, 5), "Error: the sender domain has no DKIM key");
 	case CONF_UNSIGNED_send:
 		break;
 	}
@@ -211,10 +214,10 @@ sign_message(struct session *s, struct verdict *v)
 	if (first == NULL || !g->observes)
 		return without_key(s, g, v);
 	if (prepare_all(s, g, first, &e) < 0)
-		return refuse(v, e.class == ERR_PERM ? 550 : 451, e.esc, "Error: cannot be signed");
+		return step_refuse(v, e.class == ERR_PERM ? 550 : 451, e.esc, "Error: cannot be signed");
 	for (size_t i = 0; i < g->n; i++) {
 		if (signer_start(s->d->signer, &g->v[i].op) < 0)
-			return refuse(v, 451, ESC(4, 3, 0), "Error: no signature, try again later");
+			return step_refuse(v, 451, ESC(4, 3, 0), "Error: no signature, try again later");
 		g->v[i].pending = true;
 		g->pending++;
 	}

@@ -16,12 +16,21 @@
 
 struct session;
 
+/* What header fields may say of a message beside its content (P8, A25). */
+enum tag { TAG_TAG, TAG_BATCH, TAG_LABEL, TAGS };
+
 /* Of one configuration; sessions of a former one keep theirs. */
 struct site {
 	unsigned refs;
 	char *hostname, *postmaster;
 	struct conf_limits limits;
 	enum conf_received received;
+	enum conf_duplicates duplicates;
+	/* Empty when not set. */
+	char *tags[TAGS]; /* names of header fields */
+	char *simulator, *bounce_domain;
+	struct conf_list legacy; /* domains with misplaced dots */
+	bool copies; /* of every message, for bcc-forward */
 	struct sign_rules sign;
 };
 
@@ -34,8 +43,10 @@ struct listener {
 	bool reverse_lookup;
 	struct tls_ctx *tls; /* NULL: none */
 	struct milter_list milters;
+	bool by_name;	     /* it has certificates for more than one name */
 };
 
+struct gate;	 /* of the address of a listening socket (gate.h) */
 struct door;	 /* a listening socket (listener.c) */
 struct material; /* what master sent for the next configuration (listener.c) */
 
@@ -50,6 +61,7 @@ struct smtpd {
 	struct sign_keys sign_keys, next_sign_keys; /* next: not whole yet */
 	struct spool *spool;
 	struct door *doors;
+	struct gate *gates;
 	struct material *next;
 	struct loop_timer accept_timer; /* after a lack of descriptors */
 	int fd_limit; /* sessions use those below: frames bring descriptors, too */
@@ -101,8 +113,6 @@ bool peers_ask_rcpts(struct session *s, uint32_t count, struct view rcpts); /* r
 struct ipc_from_result;
 bool peers_ask_from(struct session *s, struct view domains,
     void (*got)(struct session *s, const struct ipc_from_result *m));
-/* For the recipient that txn.ask[0] holds, alone. */
-bool peers_ask_token(struct session *s, struct view local);
 /* The client's place is free again. Idempotent. */
 void peers_disconnect(struct session *s);
 /* What became of the transaction that authd reserved quota for. */

@@ -31,7 +31,7 @@ txn_clear(struct txn *t)
 }
 
 void
-txn_add_rcpt(struct txn *t, struct view addr)
+txn_add_rcpt(struct txn *t, struct view addr, enum rcpt_kind kind)
 {
 	struct envelope *env = &t->env;
 
@@ -43,5 +43,6 @@ txn_add_rcpt(struct txn *t, struct view addr)
 		env->rcpts = v;
 		t->rcpts_cap = cap;
 	}
-	env->rcpts[env->nrcpt++] = (struct segment_rcpt){ .addr = arena_view(&t->arena, addr) };
+	env->rcpts[env->nrcpt++] =
+	    (struct segment_rcpt){ .addr = arena_view(&t->arena, addr), .kind = (uint8_t)kind };
 }

@@ -21,6 +21,7 @@ struct grant {
 /* A recipient that authd has not judged yet. */
 struct rcpt_ask {
 	struct view addr;
+	enum rcpt_kind kind;
 	size_t late_at; /* where in `late` its reply belongs */
 };
 enum { ASKS_MAX = 128 };
@@ -31,6 +32,7 @@ struct txn {
 	uint32_t rcpts_cap;
 	struct view params;   /* behind the sender's path */
 	struct rcpt_ask judged; /* by milters */
+	uint32_t copies; /* recipients that are copies of others */
 	enum right right;
 	struct grant grant;
 	/* Recipients gathered from one pipelined group, and the replies that wait for theirs. */
@@ -64,6 +66,6 @@ void txn_clear(struct txn *t);
 /* Gives the file up, also one that is not there yet; keep: a stored message names it. */
 void txn_close_file(struct txn *t, bool keep);
 /* A recipient; the text is copied. */
-void txn_add_rcpt(struct txn *t, struct view addr);
+void txn_add_rcpt(struct txn *t, struct view addr, enum rcpt_kind kind);
 
 #endif

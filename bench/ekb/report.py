@@ -30,6 +30,11 @@ def is_disturbed(result):
     return result.get("disturbed", 0) > DISTURBED
 
 
+def busy(row, name):
+    """More than half of a suite's runs did not have the machine to themselves."""
+    return 2 * row["disturbed_runs"].get(name, 0) > len(row["runs"].get(name, ()))
+
+
 def finish_row(row):
     """Adds medians and ratios to a row that has its runs."""
     row["median"] = {name: median(r) for name, r in row["runs"].items()}
@@ -59,7 +64,7 @@ COLUMNS = (("rate", "/s", "{:.0f}"), ("cpu_ms", "CPU ms", "{:.3f}"), ("txn_p50_m
            ("txn_p99_ms", "p99 ms", "{:.2f}"), ("pss_kb", "PSS KiB", "{:.0f}"),
            ("pss_total_mb", "PSS MiB", "{:.1f}"), ("ceiling", "ceiling/s", "{:.0f}"))
 RATIOS = (("rate", "rate"), ("cpu_ms", "CPU"), ("txn_p99_ms", "p99"))
-DETAILS = ("e2e_p50_ms", "e2e_p99_ms", "e2e_max_ms", "singles", "syscalls", "flat", "queued", "settle_s",
+DETAILS = ("pss_kb", "e2e_p50_ms", "e2e_p99_ms", "e2e_max_ms", "singles", "syscalls", "flat", "queued", "settle_s",
            "list_cold_s", "list_warm_s", "disk_bytes", "disk_inodes", "stop_s", "restart_s", "known_s", "drain_s",
            "drain_rate", "drain_cpu_ms", "pss_rest_mb", "host_kb", "processes", "lost", "unknown",
            "duplicates")
@@ -88,7 +93,7 @@ def suite_lines(row, name, m):
     for p in m.get("points", ()):
         yield (f"{'':<52}at {p['x']:.0f}: {p['rate']:.0f} /s, {p['cpu_ms']:.3f} ms CPU, "
                f"p99 {p['txn_p99_ms']:.2f} ms")
-    for key in DETAILS:
+    for key in DETAILS[1:]:  # the first has a column
         if key in m:
             yield f"{'':<52}{key} = {m[key]:.3f}"
     runs = [r for r in row["runs"][name] if "by_process" in r]
@@ -215,6 +220,8 @@ def targets_markdown(rows):
             yield f"| {t.text} | {target_text(t)} | - | - | not measured | |"
             continue
         mark = "reached" if t.reached(got[2]) else "**not reached**"
+        if any(busy(by_name[t.row], name) for name in (BASE, OURS)):
+            mark += "; machine was busy"
         yield (f"| {t.text} | {target_text(t)} | {number(got[1])} | {number(got[0])} | "
                f"{value_text(t, got[2])} | {mark} |")
 
@@ -222,8 +229,8 @@ def targets_markdown(rows):
 def rows_markdown(rows):
     """Every figure, with the durability class and the measurement's own ceiling."""
     yield ("| row | suite | /s | CPU ms | p50 ms | p99 ms | PSS of the suite, MiB | "
-           "source to sink /s | sync before 250 |")
-    yield "|---|---|---|---|---|---|---|---|---|"
+           "source to sink /s | sync before 250 | runs (disturbed) |")
+    yield "|---|---|---|---|---|---|---|---|---|---|"
     for r in rows:
         for name, m in r["median"].items():
             cells = [number(m.get(k)) for k in ("rate", "cpu_ms", "txn_p50_ms", "txn_p99_ms",
@@ -231,7 +238,8 @@ def rows_markdown(rows):
             got = r.get("durability", {}).get(name, {})
             sync = (f"{got['class']}; {got['many']['syncs_per_message']:.2f} a message at "
                     f"{got['many']['sessions']} sessions") if "class" in got else "-"
-            yield f"| {r['title']} | {name} | {' | '.join(cells)} | {sync} |"
+            runs = f"{len(r['runs'][name])} ({r['disturbed_runs'][name]})"
+            yield f"| {r['title']} | {name} | {' | '.join(cells)} | {sync} | {runs} |"
 
 
 def details_markdown(rows):

@@ -32,6 +32,9 @@ class Meter:
 
     def __init__(self, mta):
         self.mta = mta
+        self.profile = None
+        if mta.settings.profile:
+            self.profile = tools.Profile(mta.settings.profile, mta.pids())
         self.first = self.read()
 
     def read(self):
@@ -42,6 +45,8 @@ class Meter:
 
     def stop(self):
         now = self.read()
+        if self.profile:
+            self.profile.close()
         for key, value in now.items():
             setattr(self, key, value - self.first[key])
         return self
@@ -235,7 +240,7 @@ def fairness(ctx, row, mta):
 def calibrate(ctx, row):
     """How fast the host is at this moment, by three small jobs; it changes on shared machines.
     The third, the row's own messages straight from source to sink, is the row's ceiling."""
-    count = max(200, int(3000 * row.share))
+    count = max(50, int(min(3000, ctx.messages) * row.share))
     tls = ["--starttls", "--cert", ctx.settings.cert, "--key", ctx.settings.key]
     sink = tools.Sink(ctx.mailsink, ctx.sink_port, ctx.sink_workers,
                       tls if "--starttls" in row.options else ())

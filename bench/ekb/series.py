@@ -14,6 +14,7 @@ def flatness(points):
     """Largest cost over smallest: 1.22 is what +-10 % around the middle would be."""
     costs = [p["cpu_ms"] for p in points]
     return {"points": points, "cpu_ms": costs[-1], "rate": points[-1]["rate"],
+            "disturbed": max(p["disturbed"] for p in points),
             "cpu_min_ms": min(costs), "cpu_max_ms": max(costs), "flat": max(costs) / min(costs)}
 
 
@@ -123,6 +124,7 @@ def drain(ctx, mta, count):
 def backlog(ctx, row, mta):
     """The destination is down (nobody listens), the queue fills; then list, restart, drain."""
     count, got = ctx.backlog, {}
+    rows.wait_until(lambda: rows.is_idle(mta), 20, 0)
     empty_bytes, empty_inodes = host.tree_usage(mta.queue_folder())
     meter = rows.Meter(mta)
     out = tools.source(ctx.mailsource, mta.ports[row.port],
@@ -132,6 +134,7 @@ def backlog(ctx, row, mta):
     got["settled"] = rows.wait_until(mta.queue_settled, 1800, 1)
     got["settle_s"] = host.monotonic() - begin
     got["cpu_ms"] = meter.stop().cpu * 1000 / count
+    got["disturbed"] = rows.disturbed(meter, out["cpu_user"] + out["cpu_sys"])
     got["pss_total_mb"] = host.pss_bytes(mta.pids()) / rows.KIB / rows.KIB
     host.sync_fs(mta.dir)
     full_bytes, full_inodes = host.tree_usage(mta.queue_folder())

@@ -133,6 +133,20 @@ class Gathered(Background):
         return out
 
 
+class Profile:
+    """perf record on processes, until close(): where their time goes."""
+
+    def __init__(self, path, pids):
+        self.proc = subprocess.Popen(["perf", "record", "-q", "-F", "1999", "-e", "cpu-clock", "-g", "-o",
+                                      str(path), "-p", ",".join(map(str, pids))],
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(0.5)
+
+    def close(self):
+        self.proc.send_signal(signal.SIGINT)
+        self.proc.wait(60)
+
+
 class Idle:
     """mailsource --idle: sessions that stand until close()."""
 

@@ -77,7 +77,7 @@ tap.match(text, r"relay 4 KiB, 1 recipient, messages/s \| >= 15x \| 20 \| 350 \|
 tap.match(text, r"relay 4 KiB, 1 recipient, CPU a message \| <= 1/15 \| 1 \| 1 \| 1\.0x \| \*\*not reached\*\*",
           "a target that is missed says so")
 tap.match(text, r"accept only, messages/s \| >= 16x \| - \| - \| not measured", "a target without a figure says so")
-points = [{"x": x, "cpu_ms": c, "rate": 1} for x, c in ((0, 2.0), (1000, 1.6), (100000, 2.4))]
+points = [{"x": x, "cpu_ms": c, "rate": 1, "disturbed": 0} for x, c in ((0, 2.0), (1000, 1.6), (100000, 2.4))]
 tap.equal(round(series.flatness(points)["flat"], 3), 1.5, "flatness is largest over smallest")
 
 # --- A chart

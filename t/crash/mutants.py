@@ -37,7 +37,7 @@ CONTROL = (("cuts", "--fs", "ext4", "--cuts", "10"), ("admin", "--fs", "ext4", "
 def harness(command, fault, seed):
     """(exit status, first sign, seconds) of a run of its own."""
     began = time.monotonic()
-    environment = {k: v for k, v in os.environ.items() if k != "EKIDEN_TEST_NETNS"}
+    environment = {k: v for k, v in os.environ.items() if k not in ("EKIDEN_TEST_NETNS", "EKIDEN_TEST_MOUNTS")}
     argv = [os.path.join(HERE, "ekcrash"), *command, "--stop", "--quick"]
     argv += (["--fault", fault] if fault else []) + (["--seed", str(seed)] if seed is not None else [])
     r = subprocess.run([sys.executable] + argv, capture_output=True, text=True, env=environment, check=False)

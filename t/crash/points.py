@@ -125,9 +125,10 @@ class Points:
         end = time.monotonic() + 3  # for the first message: a loaded machine is slow to start
         while time.monotonic() < end and not self.fired(name) and not any(c.acked for c in rig.clients):
             time.sleep(0.02)
-        end = time.monotonic() + (6 if slow else 0.3)
-        while time.monotonic() < end and not (slow and self.fired(name)):
+        end = time.monotonic() + (6 if slow else 1)
+        while time.monotonic() < end and not self.fired(name):
             time.sleep(0.02)
+        time.sleep(0.1)
         if s.proc.p.poll() is None and not self.fired(name):
             s.proc.p.send_signal(signal.SIGTERM)
             try:

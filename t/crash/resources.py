@@ -50,7 +50,7 @@ def injections(args):
         return
     rig = Rig(seed=args.seed)
     rig.begin()
-    chosen = [i for i in (INJECTED[::4] if args.short else INJECTED) if re.search(
+    chosen = [i for i in (INJECTED[::7] if args.short else INJECTED) if re.search(
         args.only or ".", f"inject {i[0]} {i[1]}")]
     for turn, (role, calls, error, when) in enumerate(chosen):
         if turn % 4 == 3:  # so that the times between restarts do not grow
@@ -167,12 +167,17 @@ def unlink_all(paths):
 def limited(rig, name, option, clients):
     """The suite under a resource limit that hardly suffices, until it is killed; then without."""
     s = rig.suite
-    s.kill9()
+    rig.fault("kill all", s.kill9)
     wrong = len(rig.checker.wrong)
-    s.proc = Process(["prlimit", option, f"{library.BUILD}/master/ekiden", "-f", "-c", s.conf], stderr=s.stderr)
-    rig.load(clients)
-    time.sleep(1.5)
-    rig.fault(f"kill all, {name}", s.kill9)
+
+    def work():
+        s.proc = Process(["prlimit", option, f"{library.BUILD}/master/ekiden", "-f", "-c", s.conf],
+                         stderr=s.stderr)
+        rig.load(clients)
+        time.sleep(1.5)
+        s.kill9()
+
+    rig.fault(name, work)
     acked, refused = sum(c.acked for c in rig.clients), sum(c.refused for c in rig.clients)
     rig.unload()
     s.start()

@@ -10,9 +10,9 @@
 void
 fuzz_one(struct view in)
 {
-	static const uint16_t types[] = { 0x03, 0x0a, 0 };
+	static const uint16_t types[] = { 0x03, 0x0a, 0x12, 0 };
 	static const char *const folders[] = { NULL };
-	static struct frames f = { .roles = { ROLE_SMTPD, ROLE_DNSD }, .count = 2, .types = types };
+	static struct frames f = { .roles = { ROLE_SMTPD, ROLE_DNSD, ROLE_QMGR }, .count = 3, .types = types };
 
 	if (f.d.loop == NULL) {
 		frames_folder(folders);

@@ -26,6 +26,7 @@
 #include "lib/durable.h"
 #include "lib/log.h"
 #include "smtpd/command.h"
+#include "smtpd/gate.h"
 #include "t/fuzz/fuzz.h"
 #include "t/unit/tls_fixture.h"
 
@@ -159,15 +160,6 @@ on_from_check(struct rig *d, struct channel *ch, struct ipc_from_check *m, int *
 {
 	(void)d, (void)fd;
 	IPC_SEND(ch, from_result, .req = m->req, .ok = true);
-	return true;
-}
-
-static bool
-on_token_check(struct rig *d, struct channel *ch, struct ipc_token_check *m, int *fd)
-{
-	(void)d, (void)fd;
-	IPC_SEND(ch, token_result, .req = m->req, .code = 550, .esc = esc_pack(ESC(5, 1, 1)),
-	    .text = VIEW("No such address"));
 	return true;
 }
 
@@ -455,7 +447,9 @@ rig_connect(struct rig *d, unsigned listener, struct client *c)
 	REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) == 0);
 	c->fd = fds[0];
 	uint32_t slot = d->d.slot_free ? d->d.slot_free - 1 : d->d.slots_count;
-	session_new(&d->d, &d->listeners[listener], fds[1], (const struct sockaddr *)&from);
+	struct gate *gate = gate_take(&d->d, VIEW("127.0.0.1:25"));
+	session_new(&d->d, &d->listeners[listener], gate, fds[1], (const struct sockaddr *)&from);
+	gate_unref(&d->d, &gate);
 	rig_settle(d);
 	rig_read(c);
 	return d->d.slots[slot].s;

@@ -73,6 +73,10 @@ for args, words in [
         (["key", "issue", "a", "b", "--note="], "--note: an empty value"),
         (["key", "issue", "a", "b", "--not=x"], "did you mean --note?"),
         (["key", "issue", "a", "b" * 16385], "longer than 16384 bytes"),
+        (["tenant", "set", "a", "--header-from="], "--header-from: an empty value"),
+        (["import"], "import: FILE is missing"),
+        (["import", "/nonexistent"], "/nonexistent: No such file"),
+        (["import", "/dev/null", "b"], 'unexpected argument "b"'),
         (["queue", "list", "-z"], "unknown option -z"),
         (["queue", "hold"], "queue hold: needs an ID, a filter or --all"),
         (["queue", "delete"], "needs an ID, a filter or --all"),
@@ -96,6 +100,8 @@ for args in (["status"], ["queue", "list"], ["tenant", "list"], ["queue", "hold"
                       "use --offline for tenant, key and domain commands\n"), f"{' '.join(args)}: not running")
 r = run("queue", "hold", "-", stdin="\n  \n")
 tap.equal((r.returncode, r.stdout, r.stderr), (0, "", ""), "no IDs on standard input: nothing is asked of anybody")
+r = run("import", "-", stdin="x" * 16385)
+tap.ok(r.returncode == 2 and "a line of more than 16384 bytes" in r.stderr, "a line of a file has a limit", r.stderr)
 r = run("queue", "hold", "-", stdin="x" * 5000)
 tap.ok(r.returncode == 2 and "a line of more than" in r.stderr, "an endless line on standard input", r.stderr)
 r = run("-c", f"{work.name}/gone", "status")

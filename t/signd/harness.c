@@ -120,7 +120,7 @@ test_reload(struct world *w)
 static bool
 signs_mail(struct world *w, uint64_t pin, uint8_t scheme, size_t n)
 {
-	static const unsigned char digest[64] = { 5, 6, 7 };
+	static const unsigned char digest[256] = { 5, 6, 7 };
 
 	IPC_SEND(&w->smtpd, sign, .req = 9, .pin = pin, .scheme = scheme, .in = view_of(digest, n));
 	return reaches(w, &w->answers, w->answers + 1) && w->last_ok;

@@ -111,7 +111,7 @@ KINDS = {  # how: certificate context or script; outcome for may, encrypt, verif
     "plain 454": (raw(b"454 4.7.0 TLS not available\r\n"), "PFF"),
     "zeros": (raw(b"\0" * 4096), "PFF"),
     "an alert": (raw(b"\x15\x03\x03\0\x02\x02\x28"), "PFF"),
-    "endless records": (lambda p: flood(b"", b"\x16\x03\x03\x40\0" + b"\x01" * 16384)(p, "STARTTLS", b""), "PFF"),
+    "endless records": (raw(b"", flood(b"", b"\x16\x03\x03\x40\0" + b"\x01" * 16384)), "PFF"),
     "silence": (lambda p: silence(p, "STARTTLS", b""), "FFF"),
     "silence after half a record": (raw(b"\x16\x03\x03\0\x7a\x02", silence), "FFF"),
 }

@@ -143,9 +143,14 @@ on_mail_check(struct harness *d, struct channel *ch, struct ipc_mail_check *m, i
 		esc = ESC(5, 7, 1);
 		text = VIEW("Sender domain not registered");
 	}
-	bool checked = view_is(domain, "checked.example");
+	bool checked = view_is(domain, "checked.example"), fixed = view_is(domain, "fixed.example");
+	bool verp = view_is(domain, "verp.example");
 	IPC_SEND(ch, mail_result, .req = m->req, .code = code, .esc = esc_pack(esc), .text = text,
-	    .check_rcpts = checked, .reserved_s = checked ? 77 : 0);
+	    .check_rcpts = checked, .reserved_s = checked ? 77 : 0,
+	    .header_from_tenant = view_is(domain, "strict.example"),
+	    .hold = view_is(domain, "held.example"), .key_serial = verp ? 42 : 0,
+	    .rewrite = fixed ? SENDER_REPLACE : verp ? SENDER_TOKEN : SENDER_KEEP,
+	    .sender = fixed ? VIEW("bounce@other.example") : verp ? VIEW("@bounce.example") : VIEW(""));
 	return true;
 }
 
@@ -226,10 +231,15 @@ on_rcpt_check(struct harness *d, struct channel *ch, struct ipc_rcpt_check *m, i
 	while (ipc_next(&ipc_desc_rcpt_name, &names, &name)) {
 		struct view domain = name.addr;
 		view_cut(&domain, '@');
-		bool full = view_is(domain, "full.example");
-		IPC_RECORD(&results, rcpt_verdict, .code = full ? 452 : 250,
-		    .esc = esc_pack(full ? ESC(4, 7, 0) : ESC(2, 1, 5)),
-		    .text = full ? VIEW("Quota exceeded") : VIEW("Ok"));
+		struct reply { uint16_t code; struct esc esc; const char *text; } r = { 250, ESC(2, 1, 5), "Ok" };
+		if (view_is(domain, "full.example"))
+			r = (struct reply){ 452, ESC(4, 7, 0), "Quota exceeded" };
+		else if (view_is(domain, "bounce.example") && !view_starts(name.addr, "b-good@"))
+			r = (struct reply){ 550, ESC(5, 7, 1), "No such return address" };
+		else if (m->tenant.n == 0 && !view_is(domain, "hosted.example") &&
+		    !view_is(domain, "bounce.example"))
+			r = (struct reply){ 554, ESC(5, 7, 1), "Relay access denied" };
+		IPC_RECORD(&results, rcpt_verdict, .code = r.code, .esc = esc_pack(r.esc), .text = view_str(r.text));
 	}
 	IPC_SEND(ch, rcpt_result, .req = m->req, .results = buf_view(&results));
 	buf_free(&results);
@@ -249,23 +259,25 @@ on_txn_end(struct harness *d, struct channel *ch, struct ipc_txn_end *m, int *fd
 static bool
 on_from_check(struct harness *d, struct channel *ch, struct ipc_from_check *m, int *fd)
 {
-	(void)d, (void)fd;
-	IPC_SEND(ch, from_result, .req = m->req, .ok = true);
+	struct view domains = m->domains, other = VIEW("");
+	struct ipc_from_domain at;
+	bool hang = false, silent = false;
+
+	(void)fd;
+	while (ipc_next(&ipc_desc_from_domain, &domains, &at)) {
+		hang |= view_is(at.domain, "hang.example");
+		silent |= view_is(at.domain, "silent.example");
+		if (!view_iis(at.domain, "strict.example") && other.n == 0)
+			other = at.domain;
+	}
+	if (!d->quiet)
+		say("from_check");
+	if (!hang)
+		IPC_SEND(ch, from_result, .req = m->req, .ok = other.n == 0, .failed = silent, .domain = other);
 	return true;
 }
 
 /* "b-good" is a return address of ours. */
-static bool
-on_token_check(struct harness *d, struct channel *ch, struct ipc_token_check *m, int *fd)
-{
-	bool good = view_is(m->local, "b-good");
-
-	(void)d, (void)fd;
-	IPC_SEND(ch, token_result, .req = m->req, .code = good ? 250 : 550,
-	    .esc = esc_pack(good ? ESC(2, 1, 5) : ESC(5, 1, 1)), .text = good ? VIEW("Ok") : VIEW("No"));
-	return true;
-}
-
 static bool
 authd_frame(struct channel *ch, uint16_t type, struct view body, int *fd)
 {
@@ -377,10 +389,16 @@ print_stored(struct harness *d, const struct record *r, const struct envelope *e
 	char qid[QID_CHARS + 1];
 
 	buf_printf(&b, "stored %u %s crc=%s from=<%.*s> tenant=%.*s user=%.*s client=%.*s session=%.*s "
-	    "size=%llu flags=%u front=%u message-id=%.*s to=", d->messages, qid_text(env->qid, qid),
+	    "size=%llu flags=%u front=%u message-id=%.*s original=%.*s return=%.*s serial=%u tag=%.*s batch=%.*s "
+	    "label=%.*s kinds=", d->messages, qid_text(env->qid, qid),
 	    crc_good ? "good" : "BAD", VIEW_ARG(env->sender), VIEW_ARG(env->tenant), VIEW_ARG(env->user),
 	    VIEW_ARG(env->client), VIEW_ARG(env->session), (unsigned long long)env->size, env->flags,
-	    r->front_len, VIEW_ARG(env->message_id));
+	    r->front_len, VIEW_ARG(env->message_id), VIEW_ARG(env->sender_original),
+	    VIEW_ARG(env->return_domain), env->key_serial, VIEW_ARG(env->tag), VIEW_ARG(env->batch),
+	    VIEW_ARG(env->label));
+	for (uint32_t i = 0; i < env->nrcpt; i++)
+		buf_printf(&b, "%u", env->rcpts[i].kind);
+	buf_puts(&b, " to=");
 	for (uint32_t i = 0; i < env->nrcpt; i++)
 		buf_printf(&b, "%s<%.*s>", i ? "," : "", VIEW_ARG(env->rcpts[i].addr));
 	say("%s", buf_cstr(&b));
@@ -716,7 +734,7 @@ order(struct harness *d, const char *text)
 	else if (strcmp(text, "qmgr new") == 0)
 		open_qmgr(d);
 	else if (strcmp(text, "authd drop") == 0)
-		drop_peer(d, &d->authd, ROLE_AUTHD);
+		drop_peer(d, &d->authd, ROLE_AUTHD), d->here = 0;
 	else if (strcmp(text, "authd new") == 0)
 		open_peer(d, &d->authd, authd_frame, ROLE_AUTHD);
 	else if (strcmp(text, "signd drop") == 0)

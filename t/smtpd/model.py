@@ -161,8 +161,8 @@ class Model:
             return [503]
         if not arg.startswith("TO:") or not arg.endswith(">"):
             return [555] if arg.endswith("NOTIFY=NEVER") else [501]
-        if self.rules.key == "relay" and not self.authed:
-            return [554]
+        if self.rules.key == "relay" and not self.authed:  # for hosted domains, which authd knows
+            return [451] if "." in arg and not self.authd else [554]
         if "@" in arg and "." not in arg:
             return [504]
         self.rcpts += 1

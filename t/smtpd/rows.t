@@ -34,7 +34,6 @@ WAITS = {
     "D2": "decisions of authd; milters, which could cache theirs, come with signing",
     "D7": "neither PROXY nor XCLIENT nor an allow-list for them is there: nobody is believed",
     "E1": "back-off per address, per user and per /64 is relay policy; what is there: five failures a connection, a delay, the error budget",
-    "E6": "the domain of header From is compared with the tenant's in relay policy (header-from tenant); what is there: exactly one valid From",
     "E7": "by REQUIREMENTS A21 the null sender of a relay client is always refused",
     "E13": "by REQUIREMENTS G2 a domain that is not registered is 550 5.7.1, not 553",
     "J1": "a cap per client address comes with connection counting (A30)",

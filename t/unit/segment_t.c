@@ -9,13 +9,15 @@ static struct envelope
 sample(void)
 {
 	rcpts[0] = (struct segment_rcpt){ VIEW("b@example.jp"), VIEW("rfc822;b@example.jp"),
-		NOTIFY_FAILURE };
-	rcpts[1] = (struct segment_rcpt){ VIEW("\"c d\"@example.jp"), VIEW(""), 0 };
-	rcpts[2] = (struct segment_rcpt){ VIEW("e@example.jp"), VIEW(""), NOTIFY_NEVER };
+		NOTIFY_FAILURE, RCPT_NORMAL };
+	rcpts[1] = (struct segment_rcpt){ VIEW("\"c d\"@example.jp"), VIEW(""), 0, RCPT_COPY };
+	rcpts[2] = (struct segment_rcpt){ VIEW("e@example.jp"), VIEW(""), NOTIFY_NEVER, RCPT_SIMULATOR };
 	return (struct envelope){ .qid = qid_make(77, 5), .arrival_us = 111, .received_us = 222,
 		.sender = VIEW("a@example.jp"), .tenant = VIEW("acme"), .user = VIEW("app1"),
 		.tag = VIEW(""), .client = VIEW("h[192.0.2.1]"), .session = VIEW("s1"),
-		.message_id = VIEW("<1@x>"), .envid = VIEW("E1"), .ret = RET_HDRS,
+		.message_id = VIEW("<1@x>"), .envid = VIEW("E1"), .sender_original = VIEW("o@x.example"),
+		.return_domain = VIEW("b.example"), .hold_reason = VIEW("why"), .batch = VIEW("B"),
+		.label = VIEW("L"), .key_serial = 77, .priority = 3, .ret = RET_HDRS,
 		.flags = SEGMENT_DOTS | SEGMENT_8BIT, .size = 100, .rcpts = rcpts, .nrcpt = 3 };
 }
 
@@ -113,6 +115,14 @@ test_round_trip(void)
 	is_view(env.tenant, "acme", "tenant");
 	is_view(env.client, "h[192.0.2.1]", "client");
 	is_view(env.envid, "E1", "envid");
+	is_view(env.sender_original, "o@x.example", "original sender");
+	is_view(env.return_domain, "b.example", "return domain");
+	is_view(env.hold_reason, "why", "hold reason");
+	is_view(env.batch, "B", "batch");
+	is_view(env.label, "L", "label");
+	is_int(env.key_serial, 77, "key serial");
+	is_int(env.priority, 3, "priority");
+	is_int(env.rcpts[1].kind, RCPT_COPY, "kind of a recipient");
 	ok(env.arrival_us == 111 && env.received_us == 222 && env.size == 100 && env.ret == RET_HDRS,
 	    "numbers");
 	is_int(env.nrcpt, 3, "recipients");

@@ -136,7 +136,7 @@ committed(struct spool_msg *m, const struct err *e)
 static void
 store(struct test_msg *t, const char *content)
 {
-	*t = (struct test_msg){ .rcpt = { VIEW("b@x"), VIEW(""), 0 } };
+	*t = (struct test_msg){ .rcpt = { .addr = VIEW("b@x"), .orcpt = VIEW("") } };
 	t->env = (struct envelope){ .sender = VIEW("a@x"), .tenant = VIEW("t"), .user = VIEW("u"),
 		.tag = VIEW(""), .client = VIEW(""), .session = VIEW(""), .message_id = VIEW(""),
 		.envid = VIEW(""), .rcpts = &t->rcpt, .nrcpt = 1 };
