@@ -161,7 +161,8 @@ put_cipher_bits(const struct source *m, struct buf *b)
 static void
 put_id(const struct source *m, struct buf *b)
 {
-	received_put_id(m->s, b);
+	if (m->s->txn.env.arrival_us)
+		received_put_id(m->s, b);
 }
 
 static void

@@ -136,6 +136,20 @@ tap.equal((got["sender"], sorted(got["rcpts"])), ("new@other.test", ["c@rcpt.tes
 code, text, got = send(["delrcpt <b@rcpt.test>"])
 tap.equal((code, got), (250, None), "no recipient is left: nothing is sent")
 
+c = connect()
+c.mail("a@sender.test"), c.rcpt("b@rcpt.test")
+n = len(sink.messages)
+got = c.data(mail(subject="held", extra="X-Do: quarantine looks odd\r\nX-Do: add X-Q yes\r\n"))
+c.quit()
+tap.equal(got[0], 250, "quarantine: taken")
+qid = got[1].decode().split()[-1]
+tap.ok(wait_for(lambda: s.queue_count().get("held") == 1, what="a held message"), "quarantine: held")
+tap.match(s.mtactl("queue", "show", qid, check=False).stdout, "held: quarantined: looks odd", "quarantine: with its reason")
+time.sleep(0.5)
+tap.equal(len(sink.messages), n, "quarantine: not delivered")
+s.mtactl("queue", "release", qid, check=False)
+tap.ok(sink.wait(n + 1) and b"X-Q: yes" in sink.messages[n]["data"], "quarantine: delivered when it is released")
+
 LINE = b"A line of the body that a milter has put in place of the other one.\r\n"
 for lines, body, name in ((3, "Hello\r\n", "small"), (0, "Hello\r\n", "nothing"), (2000, "Hello\r\n", "large for small: a file"),
                           (3, "x" * 70 + "\r\n", "small for large"), (3000, "y" * 70 + "\r\n", "large for large")):
