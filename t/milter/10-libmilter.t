@@ -39,7 +39,7 @@ NR = 0x80 | 0x1000 | 0x2000 | 0x4000 | 0x8000 | 0x10000 | 0x20000 | 0x40000 | 0x
 plain, quiet, named = Milter("plain"), Milter("quiet", LEADSPC | SKIP | NR), Milter(
     "named", symbols="j {client_port} {auth_type} {rcpt_addr} i {tls_version}")
 hostile = Milter("hostile", env={"AT_CONNECT": "reject"})
-PORTS = {n: free_port() for n in ("plain", "quiet", "named", "hostile", "both", "none")}
+PORTS = {n: free_port() for n in ("plain", "quiet", "named", "hostile", "both", "none", "tls", "implicit")}
 USES = {"both": "plain quiet", "none": '""'}
 CONF = "relayhost [127.0.0.5]:25\nlimits { message-size 3M; inline-size 64K; }\n"
 for m in (plain, quiet, named, hostile):
@@ -48,10 +48,13 @@ for m in (plain, quiet, named, hostile):
 LISTEN = "".join(
     f"listen {n} {{ address 127.0.0.1:{p}; tls none; auth networks 127.0.0.0/8 tenant acme; reverse-lookup no; "
     f"milters {USES.get(n, n)}; }}\n" for n, p in PORTS.items())
+SECURE = {"tls": "tls starttls; auth required; milters plain", "implicit": "tls implicit; auth required; milters hostile"}
+for n, what in SECURE.items():
+    LISTEN = re.sub(f"(listen {n} .*?;) tls none; .*", rf"\1 {what}; reverse-lookup no; }}", LISTEN)
 ns = Nsd({"rcpt.test": "@ IN MX 10 mx\nmx IN A 127.0.0.5"})
 sink = Sink("127.0.0.5", 25)
 s = Suite(listeners=LISTEN, extra=CONF)
-s.tenant()
+secret = s.tenant()
 s.mtactl("domain", "add", "acme", "other.test", "--verified")
 
 
@@ -206,6 +209,37 @@ try:
 except smtplib.SMTPConnectError as e:
     tap.equal(e.smtp_code, 554, "connect: reject")
 
+ssl_context = client_context()
+with socket.create_connection(("127.0.0.1", PORTS["implicit"]), 10) as raw, ssl_context.wrap_socket(raw) as t:
+    tap.match(t.recv(1000).decode(), r"^421 4.7.0 mta.test Command rejected\r\n", "connect: reject behind implicit TLS")
+
+# --- TLS, AUTH, pipelining.
+plain.take()
+n = len(sink.messages)
+c = smtplib.SMTP("127.0.0.1", PORTS["tls"], timeout=30, local_hostname="secure.test")
+c.starttls(context=ssl_context)
+c.login("app1", secret)
+c.sendmail("a@sender.test", ["b@rcpt.test"], mail(subject="secure"))
+c.quit()
+said = plain.take()
+tap.match(said, r"^macros helo .*\{tls_version\}=TLSv1.3 \{cipher\}=TLS_\w+ \{cipher_bits\}=\d+", "macros of TLS")
+tap.match(said, r"^macros mail .*\{auth_type\}=\S+ \{auth_authen\}=app1", "macros of AUTH")
+n = len(sink.wait(n + 1))
+with socket.create_connection(("127.0.0.1", PORTS["plain"]), 10) as raw:
+    f = raw.makefile("rwb")
+    f.readline()
+    body = mail(subject="piped").replace("\n.", "\n..")
+    f.write(("EHLO x\r\nMAIL FROM:<a@sender.test>\r\nRCPT TO:<b@rcpt.test>\r\nRCPT TO:<reject-3@rcpt.test>\r\nBURL\r\n"
+             f"RCPT TO:<c@rcpt.test>\r\nDATA\r\n{body}.\r\nMAIL FROM:<tempfail-3@sender.test>\r\nQUIT\r\n").encode())
+    f.flush()
+    codes = [line[:3] for line in f.read().decode().split("\r\n") if line[3:4] == " "]
+tap.equal(codes, "250 250 250 550 500 250 354 250 451 221".split(), "a pipeline: replies in order")
+tap.equal(sorted(sink.wait(n + 1)[n]["rcpts"]), ["b@rcpt.test", "c@rcpt.test"], "a pipeline: the recipients")
+with socket.create_connection(("127.0.0.1", PORTS["plain"]), 10) as raw:
+    raw.sendall(b"EHLO x\r\nMAIL FROM:<sleep-9@sender.test>\r\n")
+    time.sleep(0.3)
+tap.equal(send()[0], 250, "a client that left while a milter slept")
+
 # --- The other options.
 code, _, got = send(["add X-Two two", "change 1 X-Lead kept"], port="quiet", extra="X-Lead:  two blanks\r\n")
 said = quiet.take()
@@ -239,4 +273,22 @@ others = [send(port="none")[0] for _ in range(3)] + [send(port="named")[0]]
 tap.ok(others == [250] * 4 and time.monotonic() - t0 < 2.5, "other sessions go on meanwhile", others)
 tap.equal(slow.getreply()[0], 451, "the slow one: 451 after its time-out")
 slow.quit()
+
+# --- Restarts: of a milter between two sessions, and a new configuration.
+for _ in range(4):
+    send()
+plain.proc.end()
+os.unlink(plain.path) if os.path.exists(plain.path) else None
+plain = Milter("plain")
+tap.equal([send()[0] for _ in range(4)], [250] * 4, "a milter that was restarted: connections that were kept are no matter")
+s.write(CONF.replace(f"unix:{plain.path}", f"unix:{quiet.path}"))
+s.mtactl("reload")
+plain.take(), quiet.take()
+tap.equal(send()[0], 250, "a reload")
+tap.ok("eom" in quiet.take() and "eom" not in plain.take(), "a reload: the new place of the milter is used")
+s.write(CONF.replace(f"unix:{plain.path}", "unix:relative"))
+r = s.mtactl("reload", check=False)
+tap.ok(r.returncode and re.search(r"ekiden.conf:\d+:\d+: milter plain: socket", r.stderr + r.stdout), "a bad one: file and line",
+       r.stderr + r.stdout)
+tap.equal(send()[0], 250, "and the former one stays")
 tap.done()

@@ -211,6 +211,23 @@ tap.ok(changed and b"HALF A BODY" in changed[0]["data"] and b"Subject: changed" 
        "the one that was to be changed has all of it", changed and changed[0])
 tap.equal(len(sink.messages), expected, "what was answered 250 was delivered, nothing else")
 
+# Older milters: commands that came later are not for them.
+seen = []
+
+
+def old(command, talk):
+    seen.append(command)
+    return packet(b"O", struct.pack("!III", 2, 0x3f, 0x7f & ~0x60 & 0x1f)) if command == b"O" else packet(b"c")
+
+
+evil.act = old
+tap.equal((send("tempfail"), b"".join(seen)), (250, b"OLLLLLNE"), "version 2 with NO* for connect, helo, mail, rcpt and body")
+seen.clear()
+evil.terms, terms = struct.pack("!III", 6, 0x1ff, 0x60), evil.terms
+evil.act = lambda command, talk: seen.append(command) or default(command)
+tap.equal((send("tempfail"), b"".join(seen)), (250, b"OCHMRTBE"), "version 6 without header and eoh")
+evil.terms = terms
+
 # While one is silent, others go on, also in the same process.
 evil.act = on(b"M", silent)
 waiting = [smtplib.SMTP("127.0.0.1", PORTS["tempfail"], timeout=30) for _ in range(8)]
