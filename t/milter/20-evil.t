@@ -220,9 +220,11 @@ def old(command, talk):
     return packet(b"O", struct.pack("!III", 2, 0x3f, 0x7f & ~0x60 & 0x1f)) if command == b"O" else packet(b"c")
 
 
+s.mtactl("reload")  # no connection is kept over that
 evil.act = old
 tap.equal((send("tempfail"), b"".join(seen)), (250, b"OLLLLLNE"), "version 2 with NO* for connect, helo, mail, rcpt and body")
 seen.clear()
+s.mtactl("reload")
 evil.terms, terms = struct.pack("!III", 6, 0x1ff, 0x60), evil.terms
 evil.act = lambda command, talk: seen.append(command) or default(command)
 tap.equal((send("tempfail"), b"".join(seen)), (250, b"OCHMRTBE"), "version 6 without header and eoh")
