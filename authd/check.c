@@ -87,6 +87,7 @@ check_auth(struct authd_store *s, struct hasher *h, struct check_login *login,
 	/* For an unknown user this looks up a tenant without a name, which takes as long. */
 	int tenant = key < 0 ? -1 : store_get_tenant(s, view_str(k.tenant), &t, &e);
 	f.secret_ok = proven(h, key == 1 ? &k : NULL, login);
+	login->guessed = !f.secret_ok;
 	f.store_failed = key < 0 || tenant < 0;
 	f.key_known = key == 1;
 	f.key_revoked = k.revoked;

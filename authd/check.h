@@ -18,6 +18,7 @@ struct check_login {
 	struct view secret;  /* or SCRAM's ClientProof */
 	struct view message; /* SCRAM's AuthMessage */
 	uint64_t now_us;
+	bool guessed;			       /* becomes true when the secret was wrong */
 	unsigned char signature[DIGEST_BYTES]; /* becomes SCRAM's ServerSignature, when it was good */
 };
 

@@ -73,7 +73,10 @@ send_auth(struct channel *ch, uint64_t req, const struct check_identity *id,
 	return true;
 }
 
-/* Guessing is slowed before anything of the secret is looked at. */
+/*
+ * Guessing is slowed before anything of the secret is looked at. Who has the right secret of a key that
+ * may not send did not guess.
+ */
 static void
 judge(struct authd *d, struct check_login *login, struct check_identity *id, struct policy_reply *r)
 {
@@ -89,7 +92,7 @@ judge(struct authd *d, struct check_login *login, struct check_identity *id, str
 	check_auth(d->store, &d->hasher, login, id, r);
 	if (r->code == 235)
 		brute_good(&d->brute, login->client, login->user, now_s(d));
-	else if (r->code == 535)
+	else if (r->code == 535 && login->guessed)
 		brute_failed(&d->brute, &d->set.brute, login->client, login->user, now_s(d));
 }
 

@@ -23,19 +23,6 @@ slot_at(struct quota_ring *r, enum quota_window w, uint64_t number)
 	return &r->slot[number % windows[w].slots];
 }
 
-/* The clock was set back: the counts keep their order and end now. */
-static void
-move_back(struct quota_ring *r, enum quota_window w, uint64_t now)
-{
-	uint32_t slots = windows[w].slots, copy[QUOTA_SLOTS];
-
-	for (uint32_t age = 0; age < slots; age++)
-		copy[age] = *slot_at(r, w, r->newest + slots - age);
-	for (uint32_t age = 0; age < slots; age++)
-		*slot_at(r, w, now + slots - age) = copy[age];
-	r->newest = now;
-}
-
 /* Forgets what is older than the window. */
 static struct quota_ring *
 turn(struct quota *q, enum quota_unit unit, enum quota_window w, uint64_t now_s)
@@ -43,8 +30,9 @@ turn(struct quota *q, enum quota_unit unit, enum quota_window w, uint64_t now_s)
 	struct quota_ring *r = &q->ring[unit][w];
 	uint64_t now = now_s / windows[w].slot_s;
 
+	/* The clock was set back: what is there ends within a window from now, in whatever order. */
 	if (now < r->newest && r->newest - now > windows[w].slots)
-		move_back(r, w, now);
+		r->newest = now;
 	if (now > r->newest && now - r->newest >= windows[w].slots) {
 		memset(r->slot, 0, sizeof(r->slot));
 		r->total = 0;

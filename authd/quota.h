@@ -5,7 +5,7 @@
  *
  * A window is a ring of slots that together cover at least its whole length, so that no stretch of that
  * length ever holds more than the limit; what frees a place is the oldest slot's end. A clock that is
- * set back by more than a window moves the counts along: none of them waits for the time it was set to.
+ * set back by more than a window takes the counts along: each of them ends within a window from then.
  */
 #ifndef EKIDEN_AUTHD_QUOTA_H
 #define EKIDEN_AUTHD_QUOTA_H

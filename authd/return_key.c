@@ -126,12 +126,12 @@ return_keys_check(const struct return_keys *k, struct view local, uint64_t now_u
 		const char *text, *why;
 	} replies[] = {
 		[TOKEN_GOOD] = { 250, { 2, 1, 5 }, "Ok", "" },
-		[TOKEN_MALFORMED] = { 550, { 5, 1, 1 }, "Recipient address rejected: no such return address",
-		    "not a return address" },
-		[TOKEN_FORGED] = { 550, { 5, 7, 1 }, "Recipient address rejected: not a return address of ours",
-		    "forged return address" },
-		[TOKEN_EXPIRED] = { 550, { 5, 7, 1 }, "Recipient address rejected: return address expired",
-		    "expired return address" },
+		[TOKEN_MALFORMED] = { 550, { 5, 1, 1 },
+		    "Recipient address rejected: no such return address", "not a return address" },
+		[TOKEN_FORGED] = { 550, { 5, 7, 1 },
+		    "Recipient address rejected: not a return address of ours", "forged return address" },
+		[TOKEN_EXPIRED] = { 550, { 5, 7, 1 },
+		    "Recipient address rejected: return address expired", "expired return address" },
 	};
 	struct token t;
 	enum token_result at = token_parse(k->secrets, TOKEN_SECRETS, local, token_day(now_us), &t);

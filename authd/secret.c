@@ -151,9 +151,10 @@ secret_matches(struct hasher *h, const struct record_key *k, struct view secret,
 	bool fits = secret.n <= SECRET_TRY_MAX;
 	struct view tried = view_first(secret, SECRET_TRY_MAX);
 
-	bool now = hash_is(h, with->salt, tried, with->hash);
-	bool then = hash_is(h, with->former_salt, tried, with->former_hash);
-	return (now | (then & former_counts(k, now_us))) & fits & (k != NULL);
+	unsigned now = hash_is(h, with->salt, tried, with->hash);
+	unsigned then = hash_is(h, with->former_salt, tried, with->former_hash);
+	then &= former_counts(k, now_us);
+	return (now | then) & fits & (k != NULL);
 }
 
 static bool
@@ -189,10 +190,10 @@ secret_proves(struct hasher *h, const struct record_key *k, struct view message,
 
 	if (fits)
 		memcpy(bytes, proof.p, DIGEST_BYTES);
-	bool now = proof_is(h, with->scram_stored_key, message, bytes);
-	bool then = proof_is(h, with->former_scram_stored_key, message, bytes);
+	unsigned now = proof_is(h, with->scram_stored_key, message, bytes);
+	unsigned then = proof_is(h, with->former_scram_stored_key, message, bytes);
 	then &= former_counts(k, now_us);
-	bool good = (now | then) & fits & (k != NULL);
+	unsigned good = (now | then) & fits & (k != NULL);
 	good &= hmac(h, now ? with->scram_server_key : with->former_scram_server_key, message,
 	    signature);
 	if (!good)

@@ -64,7 +64,10 @@ on_report(struct bounce *b, struct channel *ch, struct ipc_report *m, int *fd)
 	return reporter_take(&b->reporter, m, fd);
 }
 
-/* What a report says is not read yet: that one came back, for whom and from which key, is known by the address. */
+/*
+ * The address alone tells that something came back, for which message, recipient and key. authd has
+ * checked it when it came.
+ */
 static bool
 on_returned(struct bounce *b, struct channel *ch, struct ipc_returned *m, int *fd)
 {
@@ -72,7 +75,6 @@ on_returned(struct bounce *b, struct channel *ch, struct ipc_returned *m, int *f
 	struct view local = m->rcpt;
 
 	(void)b, (void)fd;
-	/* authd has checked it when it came. */
 	if (token_parse(NULL, 0, view_cut(&local, '@'), 0, &t) == TOKEN_MALFORMED)
 		log_error("%s", "a return address that is none came out of the queue");
 	else

@@ -165,7 +165,8 @@ check_relay(struct conf_parse *p)
 	if (secret && !user)
 		conf_error(p, conf_where(p, in, "relay-secret"), "relay-secret needs relay-user");
 	if (c->bcc_forward.host && c->relayhost.host)
-		conf_error(p, conf_where(p, in, "bcc-forward"), "bcc-forward: not together with relayhost");
+		conf_error(p, conf_where(p, in, "bcc-forward"),
+		    "bcc-forward: not together with relayhost");
 	if (user && c->relayhost.host == NULL)
 		conf_error(p, conf_where(p, in, "relay-user"), "relay-user needs relayhost");
 	else if (user && c->delivery.tls == CONF_POLICY_none && !relay_is_local(&c->relayhost))

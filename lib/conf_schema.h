@@ -172,8 +172,7 @@
 	D(number, slow_at, "slow-at", "10", 0, 100,                                                \
 	    "Percent of failures for good over which a tenant's delivery is slowed. 0: never.")    \
 	D(number, slow_to, "slow-to", "25", 1, 100,                                                \
-	    "Percent of its turns that a slowed tenant keeps while others wait; alone it gets "    \
-	    "that share of connections.")                                                          \
+	    "Percent of its pace that a slowed tenant keeps: it is served in that part of each 4 s.") \
 	D(number, freeze_at, "freeze-at", "0", 0, 100,                                             \
 	    "Percent of failures over which a key is frozen: nothing new, what is queued is held " \
 	    "until `mtactl key thaw`. 0: never.")                                                  \

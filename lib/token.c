@@ -14,7 +14,7 @@ enum {
 	RAW = SIGNED + TOKEN_MAC,
 	BASE32_CHARS = (RAW * 8 + 4) / 5
 };
-_Static_assert((int)TOKEN_CHARS == (int)PREFIX_CHARS + (int)BASE32_CHARS, "the form has another length");
+_Static_assert((int)TOKEN_CHARS == (int)PREFIX_CHARS + (int)BASE32_CHARS, "another length");
 
 static const char alphabet[] = "abcdefghijklmnopqrstuvwxyz234567";
 

@@ -91,7 +91,8 @@ got_domains(struct session *s, const struct ipc_from_result *m)
 		return;
 	}
 	if (m && !m->failed) {
-		buf_printf(&text, "Header From rejected: domain not registered for this account: " VIEW_FMT,
+		buf_printf(&text,
+		    "Header From rejected: domain not registered for this account: " VIEW_FMT,
 		    VIEW_ARG(view_first(m->domain, ADDR_DOMAIN_MAX)));
 		v = (struct verdict){ 550, ESC(5, 7, 1), buf_cstr(&text) };
 	}
@@ -110,7 +111,8 @@ judge_duplicates(struct session *s, struct verdict *v)
 	if (twice == NULL)
 		return STEP_GO_ON;
 	if (setting == CONF_DUPLICATES_refuse)
-		return step_refuse(v, 550, ESC(5, 6, 0), "Header field that may be there once is there twice");
+		return step_refuse(v, 550, ESC(5, 6, 0),
+		    "Header field that may be there once is there twice");
 	trace_odd(s, "header field that may be there once is there twice", view_str(twice));
 	return STEP_GO_ON;
 }
@@ -132,7 +134,8 @@ step_header(struct session *s, struct verdict *v)
 		r = judge_duplicates(s, v);
 	if (r == STEP_GO_ON && all.collect) {
 		if (all.records.bad)
-			r = step_refuse(v, 550, ESC(5, 7, 1), "Header From rejected: too many addresses");
+			r = step_refuse(v, 550, ESC(5, 7, 1),
+			    "Header From rejected: too many addresses");
 		else if (peers_ask_from(s, buf_view(&all.records), got_domains))
 			r = STEP_WAIT;
 		else

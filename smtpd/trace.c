@@ -223,7 +223,8 @@ trace_stored(const struct session *s, uint64_t qid)
 	put_tag(&b, "batch", env->batch, true);
 	put_tag(&b, "label", env->label, true);
 	if (env->sender_original.n) {
-		put_path(&b, ", sender", env->flags & SEGMENT_VERP ? VIEW("by recipient") : env->sender);
+		bool verp = env->flags & SEGMENT_VERP;
+		put_path(&b, ", sender", verp ? VIEW("by recipient") : env->sender);
 		put_path(&b, ", sender_original", env->sender_original);
 	}
 	log_line(buf_view(&b));

@@ -10,6 +10,7 @@ import time
 from . import rows, tools
 
 SYNCS = ("fsync", "fdatasync", "msync", "syncfs", "sync", "sync_file_range")
+ASYNC = ("io_submit", "io_getevents")  # kernel AIO: a sync beside the process, and its end
 WRITES = ("write", "writev", "sendto", "sendmsg")
 
 # -- is a 250 preceded by a sync? --
@@ -17,6 +18,8 @@ WRITES = ("write", "writev", "sendto", "sendmsg")
 REPLY = re.compile(r"^\d+ +(?:" + "|".join(WRITES) +
                    r')\([^"]*"(?:(?:[^"]*\\n)?(?P<data>354) |(?P<ok>250)[ -])')
 SYNCED = re.compile(r"^\d+ +(?:(fsync|fdatasync)\(\d+|<\.\.\. (fsync|fdatasync) resumed>).*\) += 0$")
+AIO_SYNC = re.compile(r"^\d+ +io_submit\(.*IOCB_CMD_F(?:D)?SYNC")
+AIO_SYNCED = re.compile(r"^\d+ +(?:io_getevents\(|<\.\.\. io_getevents resumed>).*\bres=0, res2=0\}")
 CALL = re.compile(r"^\d+ +(?:<\.\.\. )?(\w+)")
 
 
@@ -28,7 +31,9 @@ def read_trace(path):
         name = CALL.match(line)
         if name and name.group(1) in SYNCS and "resumed>" not in line:
             calls[name.group(1)] = calls.get(name.group(1), 0) + 1
-        if SYNCED.match(line):
+        if AIO_SYNC.match(line):
+            calls["fdatasync"] = calls.get("fdatasync", 0) + 1
+        if SYNCED.match(line) or AIO_SYNCED.match(line):
             synced = True
             continue
         reply = REPLY.match(line)
@@ -51,7 +56,7 @@ def traced_run(ctx, row, cls, sessions, messages):
     try:
         mta.start(ctx.dir / mta.name, hold=row.hold, wrapper=(
             "strace", "-f", "-s", "256", "-o", str(trace), "-e",
-            "trace=" + ",".join(SYNCS + WRITES)))
+            "trace=" + ",".join(SYNCS + ASYNC + WRITES)))
         rows.wait_until(lambda: rows.is_idle(mta), 10, 0)
         before = read_trace(trace)[0]
         tools.source(ctx.mailsource, mta.ports[row.port], options)
@@ -98,7 +103,7 @@ newfstatat statx access unlink unlinkat rename link mkdir chmod fchmod chown fch
 sync_file_range fallocate ftruncate lseek flock fcntl mmap munmap brk madvise mprotect clone clone3 fork
 vfork execve wait4 exit_group kill rt_sigaction rt_sigprocmask alarm setitimer getpid getuid geteuid
 gettimeofday clock_gettime clock_nanosleep nanosleep umask getrusage getdents64 futex timerfd_settime
-getrandom prctl ioctl dup dup2 pipe pipe2 sendmmsg recvmmsg utime utimensat""".split()
+getrandom prctl ioctl io_submit io_getevents dup dup2 pipe pipe2 sendmmsg recvmmsg utime utimensat""".split()
 
 
 class Perf:

@@ -38,6 +38,13 @@ tap.equal(ordered(DATA + LATE + OK + '7 <... fsync resumed>) = 0\n')[1:], (0, 1)
 tap.equal(ordered(DATA + '7 fsync(9) = -1 EIO (Input/output error)\n' + OK)[1:], (0, 1),
           "a failed sync is none")
 
+SUBMIT = '7 io_submit(0x7f, 1, [{aio_data=0x5, aio_lio_opcode=IOCB_CMD_FDSYNC, aio_fildes=9, aio_flags=IOCB_FLAG_RESFD, aio_resfd=4}]) = 1\n'
+ENDED = '7 io_getevents(0x7f, 0, 16, [{data=0x5, obj=0x7f, res=0, res2=0}], NULL) = 1\n'
+FAILED = ENDED.replace("res=0,", "res=-5,")
+tap.equal(ordered(DATA + SUBMIT + ENDED + OK), ({"fdatasync": 1}, 1, 1), "a sync by kernel AIO counts when it has ended")
+tap.equal(ordered(DATA + SUBMIT + OK + ENDED)[1:], (0, 1), "not when it has only begun")
+tap.equal(ordered(DATA + SUBMIT + FAILED + OK)[1:], (0, 1), "nor when it failed")
+
 # --- Loss and doublets
 
 ledger = rows.Ledger(types.SimpleNamespace(dir=rows.host.pathlib.Path(folder()), verify=True),

@@ -359,12 +359,16 @@ rig_listeners(struct rig *d)
 		[RIG_SUBMISSION] = { CONF_TLS_starttls, AUTH_REQUIRED, { NULL, 0 }, none },
 	};
 	static char name[] = "door", host[] = "mta.test", postmaster[] = "postmaster@mta.test";
+	static char sim[] = "sim.example", bounce[] = "bounce.example", tag[] = "X-Tag";
+	static char carrier[] = "carrier.example", *legacy[] = { carrier };
 
 	d->site = (struct site){ .refs = 1, .hostname = host, .postmaster = postmaster,
 		.limits = { .message_size = 40000, .inline_size = 4096, .line_length = 200,
 		    .messages_per_connection = 20, .recipients_per_message = 100, .sessions = 100,
 		    .errors = 40, .idle_commands = 100, .hops = 20, .header_size = 4096,
-		    .command_timeout = 300, .data_timeout = 300, .tls_timeout = 300 } };
+		    .command_timeout = 300, .data_timeout = 300, .tls_timeout = 300 },
+		.simulator = sim, .bounce_domain = bounce, .copies = true,
+		.duplicates = CONF_DUPLICATES_log, .tags = { tag, none, none }, .legacy = { legacy, 1 } };
 	for (int i = 0; i < RIG_LISTENERS; i++) {
 		d->listeners[i] = (struct listener){ .refs = 1, .site = &d->site, .name = name,
 			.policy = policies[i] };

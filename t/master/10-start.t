@@ -14,9 +14,9 @@ from fakes import Instance, ROLES, UID_BASE, gone, notify_socket, tap, wait_for 
 
 PEERS = {
     "smtpd": "authd/0 dnsd/0 qmgr/0 signd/0",
-    "authd": "dnsd/0 smtpd/0 smtpd/1",
+    "authd": "dnsd/0 qmgr/0 smtpd/0 smtpd/1",
     "signd": "smtp/0 smtp/1 smtpd/0 smtpd/1",
-    "qmgr": "bounce/0 smtp/0 smtp/1 smtpd/0 smtpd/1",
+    "qmgr": "authd/0 bounce/0 smtp/0 smtp/1 smtpd/0 smtpd/1",
     "smtp": "dnsd/0 qmgr/0 signd/0",
     "bounce": "qmgr/0",
     "dnsd": "authd/0 smtp/0 smtp/1 smtpd/0 smtpd/1",

@@ -23,9 +23,9 @@ def killed(m):
     tap.match(m.log(), rf"error: authd/0 \(pid {pid}\) was killed by signal 9 \(Killed\)", "and logged")
     state = wait_for(lambda: (lambda s: s if s["gone"] == "1" else None)(m.state("smtpd")), 5, "news")
     tap.equal(state["peers"], peers, "smtpd was told and has a live channel to the new one")
-    tap.equal(m.state("authd")["peers"].split(), ["smtpd/0", "smtpd/1", "dnsd/0"],
+    tap.equal(m.state("authd")["peers"].split(), ["smtpd/0", "smtpd/1", "qmgr/0", "dnsd/0"],
               "the new one has its peers")
-    tap.equal(m.state("qmgr")["gone"], "0", "who is no peer of it hears nothing")
+    tap.equal(m.state("signd")["gone"], "0", "who is no peer of it hears nothing")
     tap.equal({k: r["pid"] for k, r in m.status().items() if k != "authd/0"},
               {k: r["pid"] for k, r in before.items() if k != "authd/0"}, "nobody else was touched")
     begin = time.monotonic()

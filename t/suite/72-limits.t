@@ -204,7 +204,7 @@ for what, undo, why in (
     s.mtactl(*undo)
     tap.match(c.cmd("MAIL FROM:<a@sender.test>"), "^250", f"and ends at once: {undo}")
 s.mtactl("key", "set", "app1", "--networks", "127.0.0.0/8")
-tap.match(Client().login(), "^235", "A8 from inside of the list")
+tap.match(Client().login(), "^235", "A8 P13 from inside of the list")
 s.mtactl("key", "set", "app1", "--networks=")
 
 # G8, ATTACKS E5 and E13: one canonical form
@@ -233,6 +233,12 @@ tap.ok(row["quota"] == "quota-hour" and row["used"] == row["limit"] and row["fre
 for policy, want in (("reject", "^550 5.7.0 Error: quota of"), ("defer", "^452 4.7.0")):
     s.mtactl("key", "set", "app1", "--over-quota", policy)
     tap.match(c.send(), want, f"A29 over-quota {policy}")
+s.mtactl("key", "set", "app1", "--over-quota", "hold")
+tap.match(c.send(), "^250", "A29 over-quota hold: taken")
+wait_for(lambda: s.queue_count()["held"] == 1 or None, 10, "a held message")
+tap.ok(True, "A29 and held in the queue")
+s.mtactl("queue", "release", "--all")
+s.mtactl("key", "set", "app1", "--over-quota", "defer")
 s.mtactl("tenant", "set", "acme", "--quota-hour", "none")
 tap.match(c.send(), "^250", "G19 raised without a restart")
 s.mtactl("key", "set", "app1", "--quota-minute", "1", "--over-quota", "defer")
@@ -274,6 +280,11 @@ c = client()
 # ATTACKS E1: guessing
 
 reload(failures=5)
+s.mtactl("key", "freeze", "app1")
+for i in range(8):
+    Client(source="127.0.0.67").login()
+tap.match(Client(source="127.0.0.67", greet=False).reply(), "^220", "the right secret of a frozen key is no guess")
+s.mtactl("key", "thaw", "app1")
 for i in range(5):
     Client(source="127.0.0.66").login(user=f"guess{i}", password="x")
 tap.match(Client(source="127.0.0.66", greet=False).reply(), r"^421 4\.7\.0 mta\.test Error: too many failed "

@@ -64,28 +64,30 @@ test_windows(void)
 
 /* Any stretch as long as the window holds at most the limit, however the load comes. */
 static void
-test_rolling(void)
+test_rolling(enum quota_window w, unsigned window_s)
 {
-	struct quota_limits l = limit(QUOTA_MESSAGES, QUOTA_MINUTE, 10);
-	static uint32_t taken[2000];
+	enum { SECONDS = 20000 };
+	struct quota_limits l = limit(QUOTA_MESSAGES, w, 10);
+	static uint32_t taken[SECONDS];
 	struct quota q = { 0 };
 	struct quota_lack lack;
 	uint32_t worst = 0, sum = 0;
 
+	memset(taken, 0, sizeof(taken));
 	srand(1);
-	for (unsigned s = 0; s < 2000; s++) {
+	for (unsigned s = 0; s < SECONDS; s++) {
 		for (int tries = rand() % 5; tries--;)
 			if (quota_fits(&q, &l, QUOTA_MESSAGES, 1, T0 + s, &lack)) {
 				quota_add(&q, QUOTA_MESSAGES, 1, T0 + s);
 				taken[s]++;
 			}
 		sum += taken[s];
-		if (s >= 60)
-			sum -= taken[s - 60];
+		if (s >= window_s)
+			sum -= taken[s - window_s];
 		if (sum > worst)
 			worst = sum;
 	}
-	is_int(worst, 10, "A29 rolling: the worst 60 seconds of 2000 held the limit");
+	is_int(worst, 10, "A29 rolling: the worst %u seconds of %d held the limit", window_s, SECONDS);
 }
 
 static void
@@ -310,7 +312,8 @@ int
 main(void)
 {
 	test_windows();
-	test_rolling();
+	test_rolling(QUOTA_MINUTE, 60);
+	test_rolling(QUOTA_HOUR, 3600);
 	test_give_back();
 	test_clock();
 	test_trail();
