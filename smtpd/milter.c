@@ -4,11 +4,8 @@
  * others are between two of them.
  */
 #include <arpa/inet.h>
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "lib/log.h"
 #include "smtpd/milter.h"
@@ -17,47 +14,6 @@
 enum {
 	PROGRESS_TIMES = 10, /* the time-out, for one that says it makes progress */
 	OUT_HIGH = 256 << 10 /* what waits for a milter to read it */
-};
-
-/* The parts of a message, in order. */
-enum part { PART_HEADER, PART_EOH, PART_BODY, PART_END };
-
-struct milter_link {
-	struct milters *all;
-	struct milter *m;	  /* of the listener, which the session has a reference to */
-	struct milter_conn *conn; /* NULL: not yet, or not any more */
-	unsigned said;		  /* commands on this connection in this session */
-	bool heard;	 /* it has answered on it in this session */
-	bool fresh;	 /* a connection that was kept did not live any more: take a new one */
-	bool off;	 /* has accepted the whole connection, or failed and does not matter */
-	bool failed;
-	bool pass;	 /* has accepted this message */
-	bool in_message; /* has seen MAIL and not answered about the end */
-	bool ended;	 /* the last between us was the end of a message, and its "continue" */
-};
-
-struct milters {
-	struct session *s;
-	struct loop_task begin, flushed;
-	struct loop_timer timer;
-	struct loop_reap reap;
-	size_t n, at;	/* whose turn it is */
-	bool busy;	/* a question is under way */
-	bool waiting;	/* and somebody else has to act */
-	bool reply_due; /* namely the milter, with an answer */
-	bool message;	/* the question is a message, else `event` */
-	bool discard;	/* one of them wants the message to vanish */
-	enum milter_event event;
-	struct buf args; /* data of the event's command */
-	milters_done *done;
-	enum part part;
-	uint32_t field;
-	uint64_t body_at;
-	struct buf chunk;
-	uint64_t end_ms; /* of all patience with the answer */
-	struct milter_edits edits;
-	char text[MILTER_REPLY_MAX];
-	struct milter_link link[];
 };
 
 static void advance(struct milters *c);
@@ -136,8 +92,8 @@ finish(struct milters *c, const struct verdict *v)
 		finish_continue(s, v);
 }
 
-static void
-refuse(struct milters *c, uint16_t code, struct esc esc, const char *text)
+void
+milter_refuse(struct milters *c, uint16_t code, struct esc esc, const char *text)
 {
 	struct verdict v = { code, esc, text };
 
@@ -172,9 +128,9 @@ static void
 refuse_failed(struct milters *c, const struct milter_link *l)
 {
 	if (l->m->on_failure == CONF_FAILURE_reject)
-		refuse(c, 550, ESC(5, 7, 1), "Service unavailable");
+		milter_refuse(c, 550, ESC(5, 7, 1), "Service unavailable");
 	else
-		refuse(c, 451, ESC(4, 7, 1), "Service unavailable - try again later");
+		milter_refuse(c, 451, ESC(4, 7, 1), "Service unavailable - try again later");
 }
 
 static void
@@ -205,25 +161,12 @@ on_timer(struct loop_timer *t)
 
 /* Saying. */
 
-static struct buf *
-out(const struct milter_link *l)
-{
-	return io_out(&l->conn->io);
-}
-
-static uint32_t
-steps_of(const struct milter_link *l)
-{
-	return l->conn->terms.steps;
-}
-
-/* Behind what was said: wait for the answer, unless there will be none. */
-static void
-said(struct milters *c, struct milter_link *l, uint32_t no_reply)
+void
+milter_said(struct milters *c, struct milter_link *l, uint32_t no_reply)
 {
 	l->said++;
 	l->ended = false;
-	if (!(steps_of(l) & no_reply))
+	if (!(milter_steps(l) & no_reply))
 		wait_for(c, true);
 }
 
@@ -234,7 +177,7 @@ say_event(struct milters *c, struct milter_link *l)
 	struct view args = buf_view(&c->args), rcpt = VIEW("");
 
 	l->in_message |= c->event == MILTER_MAIL;
-	if (steps_of(l) & e->no || l->conn->terms.version < e->version) {
+	if (milter_steps(l) & e->no || l->conn->terms.version < e->version) {
 		next(c);
 		return;
 	}
@@ -242,105 +185,21 @@ say_event(struct milters *c, struct milter_link *l)
 		rcpt = view_first(args, (size_t)view_index(args, '\0'));
 		rcpt = view_first(view_skip(rcpt, 1), rcpt.n - 2);
 	}
-	milter_put_macros(out(l), c->s, &l->conn->terms, e->stage, e->command, rcpt);
-	milter_put(out(l), e->command, args);
-	said(c, l, e->no_reply);
+	milter_put_macros(milter_out(l), c->s, &l->conn->terms, e->stage, e->command, rcpt);
+	milter_put(milter_out(l), e->command, args);
+	milter_said(c, l, e->no_reply);
 	if (!c->waiting)
 		next(c);
 }
 
 static void
-say_header(struct milters *c, struct milter_link *l)
-{
-	const struct header_list *h = &c->s->txn.header;
-
-	while (c->field < h->count && (h->fields[c->field].deleted || h->fields[c->field].name_n == 0))
-		c->field++;
-	if (c->field >= h->count || steps_of(l) & SMFIP_NOHDRS) {
-		c->part = PART_EOH;
-		return;
-	}
-	milter_put_header(
-	    out(l), steps_of(l), header_list_name(h, c->field), header_list_value(h, c->field));
-	c->field++;
-	said(c, l, SMFIP_NR_HDR);
-}
-
-static void
-say_eoh(struct milters *c, struct milter_link *l)
-{
-	c->part = PART_BODY;
-	if (steps_of(l) & SMFIP_NOEOH)
-		return;
-	milter_put_macros(out(l), c->s, &l->conn->terms, SMFIM_EOH, SMFIC_EOH, VIEW(""));
-	milter_put(out(l), SMFIC_EOH, VIEW(""));
-	said(c, l, SMFIP_NR_EOH);
-}
-
-/* From memory, or from the file; empty at the end. -1: it cannot be read. */
-static int
-read_body(struct milters *c, struct view *v)
-{
-	const struct txn *t = &c->s->txn;
-	ssize_t n;
-
-	if (!t->big_open) {
-		*v = view_first(view_skip(buf_view(&t->content), (size_t)c->body_at), MILTER_CHUNK_SIZE);
-		c->body_at += v->n;
-		return 0;
-	}
-	c->chunk.max = MILTER_CHUNK_SIZE;
-	buf_clear(&c->chunk);
-	char *room = buf_reserve(&c->chunk, MILTER_CHUNK_SIZE);
-	do
-		n = pread(t->big.fd, room, MILTER_CHUNK_SIZE, (off_t)c->body_at);
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -1;
-	buf_commit(&c->chunk, (size_t)n);
-	c->body_at += (size_t)n;
-	*v = buf_view(&c->chunk);
-	return 0;
-}
-
-static void
-say_body(struct milters *c, struct milter_link *l)
-{
-	struct view v = VIEW("");
-
-	if (!(steps_of(l) & SMFIP_NOBODY) && read_body(c, &v) < 0) {
-		log_error("message file: %s", strerror(errno));
-		refuse(c, 451, ESC(4, 3, 0), "Error: queue file read error");
-		return;
-	}
-	if (v.n == 0) {
-		c->part = PART_END;
-		return;
-	}
-	milter_put(out(l), SMFIC_BODY, v);
-	said(c, l, SMFIP_NR_BODY);
-}
-
-static void
-say_end(struct milters *c, struct milter_link *l)
-{
-	milter_put_macros(out(l), c->s, &l->conn->terms, SMFIM_EOM, SMFIC_BODYEOB, VIEW(""));
-	milter_put(out(l), SMFIC_BODYEOB, VIEW(""));
-	said(c, l, 0);
-}
-
-static void
 say(struct milters *c, struct milter_link *l)
 {
-	static void (*const parts[])(struct milters *c, struct milter_link *l) = {
-		[PART_HEADER] = say_header, [PART_EOH] = say_eoh, [PART_BODY] = say_body,
-		[PART_END] = say_end };
-
 	if (buf_len(&l->conn->io.out) > OUT_HIGH) {
 		wait_for(c, false);
 		loop_post(c->s->d->loop, LOOP_AFTER, &c->flushed);
 	} else if (c->message) {
-		parts[c->part](c, l);
+		milter_say_part(c, l);
 	} else {
 		say_event(c, l);
 	}
@@ -386,7 +245,7 @@ discard(struct milters *c, const struct milter_link *l)
 	    session_name(c->s), c->s->ip);
 	c->discard = true;
 	if (c->message)
-		refuse(c, 250, ESC(2, 0, 0), "Ok");
+		milter_refuse(c, 250, ESC(2, 0, 0), "Ok");
 	else
 		finish(c, NULL);
 }
@@ -399,7 +258,7 @@ accept_message(struct milters *c, struct milter_link *l)
 
 	if (milter_edits_apply(&c->edits, c->s, &l->conn->terms, &e) < 0) {
 		log_warn("milter %s: %s: mail is deferred", l->m->name, e.text);
-		refuse(c, 451, ESC(4, 3, 0), "Error: message cannot be changed, try again later");
+		milter_refuse(c, 451, ESC(4, 3, 0), "Error: message cannot be changed, try again later");
 	} else if (c->s->txn.env.nrcpt == 0) {
 		discard(c, l); /* nobody is left to get it */
 	} else {
@@ -429,17 +288,17 @@ take_answer(struct milters *c, struct milter_link *l, const struct milter_respon
 		take_good(c, l, r->meaning == MILTER_ACCEPT);
 		break;
 	case MILTER_REJECT:
-		refuse(c, 550, ESC(5, 7, 1), "Command rejected");
+		milter_refuse(c, 550, ESC(5, 7, 1), "Command rejected");
 		break;
 	case MILTER_TEMPFAIL:
-		refuse(c, 451, ESC(4, 7, 1), "Service unavailable - try again later");
+		milter_refuse(c, 451, ESC(4, 7, 1), "Service unavailable - try again later");
 		break;
 	case MILTER_SHUTDOWN:
-		refuse(c, c->message ? 451 : 421, ESC(4, 7, 0), "Service unavailable - try again later");
+		milter_refuse(c, c->message ? 451 : 421, ESC(4, 7, 0), "Service unavailable - try again later");
 		break;
 	case MILTER_REPLY:
 		memcpy(c->text, r->text, sizeof(c->text));
-		refuse(c, c->message && r->code == 421 ? 451 : r->code, r->esc, c->text);
+		milter_refuse(c, c->message && r->code == 421 ? 451 : r->code, r->esc, c->text);
 		break;
 	case MILTER_DISCARD:
 		if (!c->message && (c->event <= MILTER_HELO || c->event == MILTER_UNKNOWN))
@@ -656,7 +515,7 @@ milters_begin(struct session *s)
 static void
 abort_message(struct milter_link *l)
 {
-	milter_put(out(l), SMFIC_ABORT, VIEW(""));
+	milter_put(milter_out(l), SMFIC_ABORT, VIEW(""));
 	l->ended = false;
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
-/* Private to smtpd/milter*.c: a milter's connections, its macros, its edits. */
+/* Private to smtpd/milter*.c: a milter's connections, its macros, its edits, and who has its turn. */
 #ifndef EKIDEN_SMTPD_MILTER_IMPL_H
 #define EKIDEN_SMTPD_MILTER_IMPL_H
 
+#include "smtpd/milter.h"
 #include "smtpd/milter_proto.h"
 #include "smtpd/session.h"
 
@@ -77,5 +78,66 @@ bool milter_edits_add(struct milter_edits *e, const struct milter_packet *p,
  */
 int milter_edits_apply(const struct milter_edits *e, struct session *s, const struct milter_terms *t,
     struct err *err);
+
+/* The milters of a session (milter.c). */
+
+/* The parts of a message, in order. */
+enum part { PART_HEADER, PART_EOH, PART_BODY, PART_END };
+
+struct milter_link {
+	struct milters *all;
+	struct milter *m;	  /* of the listener, which the session has a reference to */
+	struct milter_conn *conn; /* NULL: not yet, or not any more */
+	unsigned said;		  /* commands on this connection in this session */
+	bool heard;	 /* it has answered on it in this session */
+	bool fresh;	 /* a connection that was kept did not live any more: take a new one */
+	bool off;	 /* has accepted the whole connection, or failed and does not matter */
+	bool failed;
+	bool pass;	 /* has accepted this message */
+	bool in_message; /* has seen MAIL and not answered about the end */
+	bool ended;	 /* the last between us was the end of a message, and its "continue" */
+};
+
+struct milters {
+	struct session *s;
+	struct loop_task begin, flushed;
+	struct loop_timer timer;
+	struct loop_reap reap;
+	size_t n, at;	/* whose turn it is */
+	bool busy;	/* a question is under way */
+	bool waiting;	/* and somebody else has to act */
+	bool reply_due; /* namely the milter, with an answer */
+	bool message;	/* the question is a message, else `event` */
+	bool discard;	/* one of them wants the message to vanish */
+	enum milter_event event;
+	struct buf args; /* data of the event's command */
+	milters_done *done;
+	enum part part;
+	uint32_t field;
+	uint64_t body_at;
+	struct buf chunk;
+	uint64_t end_ms; /* of all patience with the answer */
+	struct milter_edits edits;
+	char text[MILTER_REPLY_MAX];
+	struct milter_link link[];
+};
+
+/* Output to the milter, and what was agreed on (SMFIP_*). */
+static inline struct buf *
+milter_out(const struct milter_link *l)
+{
+	return io_out(&l->conn->io);
+}
+static inline uint32_t
+milter_steps(const struct milter_link *l)
+{
+	return l->conn->terms.steps;
+}
+/* Behind what was said: wait for the answer, unless there will be none. */
+void milter_said(struct milters *c, struct milter_link *l, uint32_t no_reply);
+/* The answer of all of them. */
+void milter_refuse(struct milters *c, uint16_t code, struct esc esc, const char *text);
+/* The next command of the message (milter_say.c). */
+void milter_say_part(struct milters *c, struct milter_link *l);
 
 #endif
