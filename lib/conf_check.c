@@ -302,6 +302,50 @@ has_certificate(const struct conf *c, const char *name)
 }
 
 static void
+check_milter_sockets(struct conf_parse *p)
+{
+	const struct conf *c = p->conf;
+	struct sockaddr_storage sa;
+	socklen_t len;
+
+	for (size_t i = 0; i < c->milter_count; i++)
+		if (*c->milter[i].socket && !conf_parse_socket(view_str(c->milter[i].socket), &sa, &len))
+			conf_error(p, conf_where(p, conf_instance_of(p, "milter", i), "socket"),
+			    "milter %s: socket: \"%s\" is not unix:/PATH or inet:ADDRESS:PORT",
+			    c->milter[i].name, c->milter[i].socket);
+}
+
+static void
+check_milter_name(struct conf_parse *p, const struct conf_listen *l, const struct conf_instance *in,
+    const char *name)
+{
+	const struct conf *c = p->conf;
+	struct near near;
+
+	near_init(&near, view_str(name));
+	for (size_t i = 0; i < c->milter_count; i++) {
+		if (!strcmp(c->milter[i].name, name))
+			return;
+		near_offer(&near, c->milter[i].name);
+	}
+	conf_error(p, conf_where(p, in, "milters"), "listen %s: there is no milter \"%s\"%s%s%s", l->name,
+	    name, near.best ? "; did you mean \"" : "", near.best ? near.best : "",
+	    near.best ? "\"?" : "");
+}
+
+static void
+check_milters(struct conf_parse *p)
+{
+	const struct conf *c = p->conf;
+
+	check_milter_sockets(p);
+	for (size_t i = 0; i < c->listen_count; i++)
+		for (size_t k = 0; k < c->listen[i].milters.n; k++)
+			check_milter_name(p, &c->listen[i], conf_instance_of(p, "listen", i),
+			    c->listen[i].milters.v[k]);
+}
+
+static void
 unknown_certificate(struct conf_parse *p, struct conf_pos at, const char *user, const char *name)
 {
 	const struct conf *c = p->conf;
@@ -513,7 +557,8 @@ conf_check(struct conf_parse *p)
 	static void (*const checks[])(struct conf_parse *) = { check_required, check_text_names,
 		check_published, check_spf_name,
 		check_transport, check_relay, check_tags, check_domains, check_folders, check_retry, check_listeners,
-		check_addresses, check_sizes, check_dkim, check_client_certificate };
+		check_addresses, check_sizes, check_dkim, check_client_certificate,
+		check_milters };
 
 	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)
 		checks[i](p);

@@ -25,6 +25,7 @@ static const struct {
 	{ "listen.ciphersuites", "TLS_AES_256_GCM_SHA384" },
 	{ "delivery.certificate", "default" },
 	{ "dkim.default-domain", "example.jp" },
+	{ "milter.socket", "inet:127.0.0.1:11332" },
 	{ "delivery.deny", "10.0.0.0/8 fd00::/8" },
 	{ "resolver.server", "127.0.0.1:53 [::1]:53" },
 	{ "log.file", "/var/log/ekiden/mail.log" },

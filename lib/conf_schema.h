@@ -25,11 +25,12 @@
 #define CONF_CHOICE_version(X) X(1_2, "1.2") X(1_3, "1.3")
 #define CONF_CHOICE_canon(X) X(simple, "simple") X(relaxed, "relaxed")
 #define CONF_CHOICE_unsigned(X) X(send, "send") X(defer, "defer") X(refuse, "refuse")
+#define CONF_CHOICE_failure(X) X(tempfail, "tempfail") X(accept, "accept") X(reject, "reject")
 #define CONF_CHOICE_header_from(X) X(any, "any") X(tenant, "tenant")
 #define CONF_CHOICE_duplicates(X) X(refuse, "refuse") X(log, "log") X(accept, "accept")
 #define CONF_CHOICES(C)                                                                            \
 	C(tls) C(policy) C(received) C(method) C(level) C(version) C(canon) C(unsigned) \
-	C(header_from) C(duplicates)
+	C(header_from) C(duplicates) C(failure)
 
 #define CONF_main(D)                                                                               \
 	D(text, hostname, "hostname", "", 0, 253,                                                  \
@@ -112,7 +113,9 @@
 	D(list, alpn, "alpn", "smtp", 0, 16,                                                       \
 	    "Application protocols (ALPN): a client that offers only others is refused. \"\" takes any.") \
 	D(flag, reverse_lookup, "reverse-lookup", "yes", 0, 0,                                     \
-	    "Look up the client's name (forward-confirmed) for the log.")
+	    "Look up the client's name (forward-confirmed) for the log.")                          \
+	D(list, milters, "milters", "", 0, 16,                                                     \
+	    "Names of milter blocks: what comes in here is shown to them, in this order.")
 
 #define CONF_certificate(D)                                                                        \
 	D(path, chain, "chain", "", 1, 1024, "PEM file: the certificate, then its issuers.")       \
@@ -254,6 +257,15 @@
 	D(duration, publish, "publish", "7d", 3600, 31536000,                                      \
 	    "The record of a key that was replaced stays published at least this long.")
 
+#define CONF_milter(D)                                                                             \
+	D(text, socket, "socket", "", 1, 300, "unix:PATH, or inet:ADDRESS:PORT, inet:[IPV6-ADDRESS]:PORT.") \
+	D(choice_failure, on_failure, "on-failure", "tempfail", 0, 0,                              \
+	    "When it cannot be reached, does not answer in time or breaks the protocol: mail is "  \
+	    "answered 451, goes on without it, or is refused (550).")                              \
+	D(duration, timeout, "timeout", "30s", 1, 3600,                                            \
+	    "For a connection and for each answer; one that says it makes progress gets ten times " \
+	    "as long.")
+
 #define CONF_log(D)                                                                                \
 	D(text, tag, "tag", "ekiden", 1, 32, "First part of the service name in log lines.")       \
 	D(path, file, "file", "", 0, 1024, "Append to this file. Default: syslog.")                \
@@ -273,7 +285,7 @@
 #define CONF_BLOCKS(B)                                                                             \
 	B(many, listen) B(many, certificate) B(one, limits) B(one, retry) B(one, delivery)         \
 	B(one, resolver) B(one, spool) B(one, dkim) B(one, log) B(one, envelope_sender)            \
-	B(one, reputation)
+	B(one, reputation) B(many, milter)
 
 /* What a block is for: sample file and manual page. */
 #define CONF_DOC_main "The host, its folders and where mail goes."
@@ -292,6 +304,9 @@
 #define CONF_DOC_dkim                                                                              \
 	"DKIM signatures. Keys are made by `mtactl dkim new` and belong to domains; the domain of the " \
 	"header From decides, nothing else in a message."
+#define CONF_DOC_milter                                                                            \
+	"A mail filter that speaks the milter protocol (versions 2 to 6), for the listeners that name " \
+	"it. Milters see a message before it is signed."
 #define CONF_DOC_log "Log lines and events."
 #define CONF_DOC_envelope_sender "What becomes of the envelope sender, and where bounces come back to."
 

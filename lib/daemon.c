@@ -47,6 +47,7 @@ struct early {
 #define on_dkim_name on_material
 #define on_dkim_apply on_material
 #define on_ticket_next on_material
+#define on_milter on_material
 
 struct handler {
 	uint16_t type;

@@ -45,7 +45,8 @@
 	M(0x0130, dkim_key)   /* signd: a private key of the set of DKIM keys under way */         \
 	M(0x0131, dkim_name)  /* smtpd: a domain signs with this key */                            \
 	M(0x0132, dkim_apply) /* the set is whole and replaces the former one, whatever `apply` does */ \
-	M(0x0133, ticket_next) /* smtpd: from now on tickets are made with this key */
+	M(0x0133, ticket_next) /* smtpd: from now on tickets are made with this key */            \
+	M(0x0134, milter) /* (fd) smtpd: a connection that it wanted, or why there is none */
 #define IPC_FIELDS_setup(F)                                                                        \
 	F(u8, role, 0) F(u32, instance, 0) F(u32, instances, 0) F(u32, uid, 0) F(u32, gid, 0)      \
 	F(flag, confine, 0) /* chroot and setresuid; seccomp is always on */                       \
@@ -71,13 +72,16 @@
 	F(domain, domain, 255) F(domain, selector, 240) F(u8, algorithm, 0) F(u64, pin, 0)
 #define IPC_FIELDS_dkim_apply(F) F(u32, count, 0)
 #define IPC_FIELDS_ticket_next(F) F(u32, listener, 0) F(blob, key, 80)
+#define IPC_FIELDS_milter(F) F(u64, req, 0) F(text, why, 255)
 #define IPC_FIELDS_apply(F) F(u32, serial, 0)
 #define IPC_FIELDS_admin(F) F(u32, uid, 0) F(u32, pid, 0)
 #define IPC_FIELDS_drain(F) F(u32, deadline_s, 0)
 
 #define IPC_DAEMON_TO_MASTER(M)                                                                    \
 	M(0x0201, ready)   /* serves with configuration `serial` */                                \
-	M(0x0202, refused) /* configuration `serial` cannot be applied; the old one stays */
+	M(0x0202, refused) /* configuration `serial` cannot be applied; the old one stays */       \
+	M(0x0203, milter_want) /* smtpd: a connection to the milter of that name */
+#define IPC_FIELDS_milter_want(F) F(u64, req, 0) F(text, name, 64)
 #define IPC_FIELDS_ready(F) F(u32, serial, 0)
 #define IPC_FIELDS_refused(F) F(u32, serial, 0) F(text, why, IPC_TEXT_MAX)
 

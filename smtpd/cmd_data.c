@@ -19,13 +19,12 @@ enum {
 static void file_opened(struct spool_big *b, const struct err *e);
 static void pump(struct session *s);
 
-void
-run_data(struct session *s, struct view arg, size_t rest)
+static void
+take_data(struct session *s)
 {
 	const struct conf_limits *limits = session_limits(s);
 	struct txn *t = &s->txn;
 
-	(void)arg, (void)rest;
 	header_list_init(&t->header, limits->header_size + limits->line_length + EDITS_MAX);
 	header_scan_init(&t->scan, limits->line_length, limits->header_size, &t->header);
 	buf_init(&t->content, limits->message_size + CONTENT_SLACK);
@@ -35,6 +34,30 @@ run_data(struct session *s, struct view arg, size_t rest)
 	sign_begin(s);
 	session_enter(s, ST_DATA);
 	session_reply(s, 354, ESC(0, 0, 0), "End data with <CR><LF>.<CR><LF>");
+}
+
+static void
+data_judged(struct session *s, const struct verdict *v)
+{
+	if (v == NULL) {
+		take_data(s);
+		return;
+	}
+	trace_reject(s, "DATA", v->code, v->esc, view_str(v->text), s->txn.env.sender, NULL);
+	txn_clear(&s->txn);
+	session_enter(s, ST_READY);
+	session_refuse(s, v);
+	session_settle(s);
+}
+
+void
+run_data(struct session *s, struct view arg, size_t rest)
+{
+	(void)arg, (void)rest;
+	if (milters_ask(s, MILTER_DATA, VIEW(""), VIEW(""), data_judged))
+		session_enter(s, ST_MILTER);
+	else
+		take_data(s);
 }
 
 /* The rest of the content is only looked at for its end. */
@@ -105,12 +128,41 @@ data_lost_queue(struct session *s)
 
 	if (!s->txn.big_open)
 		return;
-	if (s->state == ST_DATA) {
+	if (s->state == ST_DATA || s->state == ST_MILTER) {
 		discard(&s->txn, lost.code, lost.esc, lost.text);
 	} else if (s->state == ST_FINISH) {
 		session_forget(s);
 		finish_refuse(s, &lost);
 	}
+}
+
+/* The body that came from a milter. */
+static void
+body_file_opened(struct spool_big *b, const struct err *e)
+{
+	struct session *s = CONTAINER(b, struct session, txn.big);
+	struct txn *t = &s->txn;
+
+	t->big_open = e == NULL;
+	if (e)
+		discard(t, e->esc.detail == 1 ? 452 : 451, e->esc, "Error: queue not available");
+	else
+		write_file(t);
+	finish_continue(s, t->discard ? &t->refused : NULL);
+}
+
+enum step_result
+milters_file(struct session *s, struct verdict *v)
+{
+	struct txn *t = &s->txn;
+
+	(void)v;
+	if (t->big_open || buf_len(&t->content) <= session_limits(s)->inline_size)
+		return STEP_GO_ON;
+	t->big.opened = body_file_opened;
+	t->big_spool = s->d->spool;
+	spool_big_open(s->d->spool, &t->big);
+	return STEP_WAIT;
 }
 
 /* Takes the content one step further: into a file, out of the way, or to its end. */
@@ -150,14 +202,11 @@ stage_observe(struct txn *t, struct body_observer *o)
 	*end = o;
 }
 
-/* What the scanner has put behind the first `before` bytes of the content. */
-static void
-show_body(const struct txn *t, size_t before)
+void
+stage_show(const struct txn *t, struct view bytes)
 {
-	struct view v = view_skip(buf_view(&t->content), before);
-
-	for (const struct body_observer *o = t->observers; v.n && o; o = o->next)
-		o->body(o->ctx, v);
+	for (const struct body_observer *o = t->observers; bytes.n && o; o = o->next)
+		o->body(o->ctx, bytes);
 }
 
 void
@@ -170,7 +219,7 @@ data_input(struct session *s)
 	t->ended = header_scan_data(&t->scan, &in, &t->content) == SCAN_END;
 	buf_consume(&s->io.in, given - in.n);
 	if (t->observers)
-		show_body(t, before);
+		stage_show(t, view_skip(buf_view(&t->content), before));
 	pump(s);
 }
 

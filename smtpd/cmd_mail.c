@@ -104,11 +104,12 @@ parse(struct session *s, struct view arg, struct view *sender)
 		return false;
 	}
 	*sender = addr_whole(&a);
+	s->txn.params = arena_view(&s->txn.arena, arg);
 	return true;
 }
 
 static void
-accept_sender(struct session *s)
+take_sender(struct session *s)
 {
 	s->mails++;
 	session_enter(s, ST_MAIL);
@@ -126,6 +127,26 @@ refuse_sender(struct session *s, unsigned code, struct esc esc, struct view text
 	}
 	session_enter(s, ST_READY);
 	session_reply(s, code, esc, VIEW_FMT, VIEW_ARG(text));
+}
+
+static void
+sender_judged(struct session *s, const struct verdict *v)
+{
+	if (v)
+		refuse_sender(s, v->code, v->esc, view_str(v->text));
+	else
+		take_sender(s);
+	session_settle(s);
+}
+
+/* As far as authd and we are concerned. */
+static void
+accept_sender(struct session *s)
+{
+	if (milters_ask(s, MILTER_MAIL, s->txn.env.sender, s->txn.params, sender_judged))
+		session_enter(s, ST_MILTER);
+	else
+		take_sender(s);
 }
 
 void

@@ -28,10 +28,47 @@ refuse(struct session *s, unsigned code, struct esc esc, struct view why, struct
 }
 
 static void
-take(struct session *s, struct view rcpt, enum rcpt_kind kind)
+take(struct session *s, const struct rcpt_ask *a)
 {
-	txn_add_rcpt(&s->txn, rcpt, kind);
+	txn_add_rcpt(&s->txn, a->addr, a->kind);
 	session_reply(s, 250, ESC(2, 1, 5), "Ok");
+}
+
+static void
+rcpt_judged(struct session *s, const struct verdict *v)
+{
+	struct rcpt_ask *a = &s->txn.judged;
+
+	if (v && v->code == 421) {
+		session_refuse(s, v);
+		return;
+	}
+	if (v)
+		refuse(s, v->code, v->esc, view_str(v->text), a->addr);
+	else
+		take(s, a);
+	*a = (struct rcpt_ask){ 0 };
+	session_enter(s, s->txn.env.nrcpt ? ST_RCPT : ST_MAIL);
+	session_settle(s);
+}
+
+/* As far as authd and we are concerned: milters may have something to say. */
+static void
+offer(struct session *s, const struct rcpt_ask *a)
+{
+	struct txn *t = &s->txn;
+
+	if (milters_ask(s, MILTER_RCPT, a->addr, VIEW(""), rcpt_judged))
+		t->judged = (struct rcpt_ask){ .addr = arena_view(&t->arena, a->addr), .kind = a->kind };
+	else
+		take(s, a);
+}
+
+/* The state behind offer(). */
+static enum session_state
+behind(const struct session *s)
+{
+	return s->txn.judged.addr.p ? ST_MILTER : s->txn.env.nrcpt ? ST_RCPT : ST_MAIL;
 }
 
 /*
@@ -43,6 +80,8 @@ pipeline_goes_on(struct session *s)
 {
 	struct view in = buf_view(&s->io.in);
 
+	if (s->milters) /* they are asked about one at a time */
+		return false;
 	return s->txn.asks < ASKS_MAX && buf_len(&s->txn.late) < LATE_HIGH && view_istarts(in, "RCPT ") && memchr(in.p, '\n', in.n);
 }
 
@@ -87,7 +126,7 @@ answer(struct session *s, const struct rcpt_ask *a, const struct ipc_rcpt_verdic
 {
 	if (v && v->code == 250) {
 		s->txn.rcpts_reserved++;
-		take(s, a->addr, a->kind);
+		offer(s, a);
 	} else if (v && v->code >= 400 && v->code < 600) {
 		refuse(s, v->code, esc_unpack(v->esc), v->text, a->addr);
 	} else {
@@ -122,7 +161,7 @@ session_got_rcpts(struct session *s, const struct ipc_rcpt_result *m)
 	if (m && m->hold)
 		s->txn.grant.hold = true;
 	answer_all(s, m ? m->results : VIEW(""));
-	session_enter(s, s->txn.env.nrcpt ? ST_RCPT : ST_MAIL);
+	session_enter(s, behind(s));
 	session_settle(s);
 }
 
@@ -209,8 +248,8 @@ run_path(struct session *s, const struct addr *a)
 		gather(s, rcpt, kind);
 		return;
 	}
-	take(s, rcpt, kind);
-	session_enter(s, ST_RCPT);
+	offer(s, &(struct rcpt_ask){ .addr = rcpt, .kind = kind });
+	session_enter(s, behind(s));
 }
 
 void

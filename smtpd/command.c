@@ -120,18 +120,48 @@ misplaced(struct session *s, const struct command *c)
 	    s->state == ST_HELLO ? "send EHLO first" : c->misplaced);
 }
 
+static void
+reply_unknown(struct session *s)
+{
+	bool known = s->verb != COMMANDS - 1;
+
+	session_reply(s, known ? 502 : 500, ESC(5, 5, 1), "Error: command not %s",
+	    known ? "implemented" : "recognized");
+}
+
+/* It is refused either way; milters may do it in their words. */
+static void
+unknown_judged(struct session *s, const struct verdict *v)
+{
+	session_enter(s, s->back);
+	if (v)
+		session_refuse(s, v);
+	else
+		reply_unknown(s);
+	session_settle(s);
+}
+
+static void
+unknown(struct session *s, struct view line)
+{
+	if (s->txn.asks || !milters_ask(s, MILTER_UNKNOWN, line, VIEW(""), unknown_judged)) {
+		reply_unknown(s);
+		return;
+	}
+	s->back = s->state;
+	session_enter(s, ST_MILTER);
+}
+
 /* The form of the command and the place it has; false when it was answered. */
 static bool
-admitted(struct session *s, const struct command *c, struct view arg)
+admitted(struct session *s, const struct command *c, struct view line, struct view arg)
 {
 	struct policy_facts f = session_facts(s);
 
 	if (c->flags & CARRIES) {
 		session_end(s, 502, ESC(5, 5, 1), "Error: command not implemented");
 	} else if (c->flags & UNKNOWN) {
-		bool known = c != &commands[COMMANDS - 1];
-		session_reply(s, known ? 502 : 500, ESC(5, 5, 1), "Error: command not %s",
-		    known ? "implemented" : "recognized");
+		unknown(s, line);
 	} else if (!(c->flags & BEFORE_TLS) && policy_tls_first(&s->listener->policy, &f)) {
 		session_reply(s, 530, ESC(5, 7, 0), "Must issue a STARTTLS command first");
 	} else if (!(c->states & 1u << s->state)) {
@@ -169,7 +199,7 @@ command_line(struct session *s, struct view line, size_t rest)
 	int verb = find(name);
 	const struct command *c = &commands[verb];
 	count_command(s, verb);
-	if (over_idle_budget(s, c) || !admitted(s, c, arg))
+	if (over_idle_budget(s, c) || !admitted(s, c, line, arg))
 		return;
 	struct verdict v = { 0 };
 	if (c->check)

@@ -141,7 +141,8 @@ step_envelope(struct session *s, struct verdict *v)
 	    (t->scan.eight_bit_header ? SEGMENT_8BIT_HEADER : 0u);
 	if (t->grant.hold) {
 		env->flags |= SEGMENT_HELD;
-		env->hold_reason = VIEW("held: over quota");
+		if (env->hold_reason.n == 0)
+			env->hold_reason = VIEW("held: over quota");
 	}
 	if (t->right == RIGHT_RELAY) {
 		env->tenant = view_str(s->tenant ? s->tenant : s->listener->policy.tenant);

@@ -62,8 +62,8 @@ store(struct session *s, struct verdict *v)
 	return STEP_GO_ON;
 }
 
-static step_fn *const steps[] = { step_content, step_header, step_edit, sign_message, make_front,
-	step_envelope, store };
+static step_fn *const steps[] = { step_content, step_header, step_edit, milters_message, milters_file,
+	sign_message, make_front, step_envelope, store };
 
 static void
 run_steps(struct session *s)
@@ -79,6 +79,9 @@ run_steps(struct session *s)
 			return;
 		case STEP_WAIT:
 			session_enter(s, ST_FINISH);
+			return;
+		case STEP_FILTER:
+			session_enter(s, ST_MILTER);
 			return;
 		}
 	}

@@ -144,6 +144,8 @@ listeners_material(struct smtpd *d, uint16_t type, struct view body, int *fd)
 		return listeners_ticket(d, body);
 	if (type == IPC_TYPE_dkim_name || type == IPC_TYPE_dkim_apply)
 		return sign_material(d, type, body);
+	if (type == IPC_TYPE_milter)
+		return milters_frame(d, body, fd);
 	if (d->next == NULL)
 		d->next = x_calloc(1, sizeof(*d->next));
 	switch (type) {
@@ -228,6 +230,7 @@ listener_unref(struct listener **lp)
 		return;
 	site_unref(&l->site);
 	tls_ctx_free(&l->tls);
+	milter_list_clear(&l->milters);
 	free(l->policy.networks.v);
 	free(l->policy.tenant);
 	free(l->name);
@@ -330,6 +333,7 @@ make_listener(struct smtpd *d, const struct conf *c, const struct material *m, u
 		memcpy(l->policy.networks.v, conf->auth.networks.v, networks * sizeof(struct cidr));
 		l->policy.networks.n = networks;
 	}
+	milter_list_init(&l->milters, d, c, &conf->milters);
 	*out = l;
 	return conf->tls == CONF_TLS_none ? 0 : make_tls(d, c, m, number, l, e);
 }

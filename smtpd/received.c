@@ -18,9 +18,8 @@ put_word(struct buf *b, struct view v)
 	}
 }
 
-/* What the log lines call this message before it has a queue id. */
-static void
-put_id(const struct session *s, struct buf *b)
+void
+received_put_id(const struct session *s, struct buf *b)
 {
 	session_put_id(s, b);
 	buf_printf(b, ".%u", s->txns);
@@ -50,7 +49,7 @@ put_full(struct session *s, const struct txn *t, struct buf *b)
 	put_word(b, view_str(session_name(s)));
 	buf_printf(b, " [%s%s])\r\n\tby %s with %s id ", strchr(s->ip, ':') ? "IPv6:" : "", s->ip,
 	    s->listener->site->hostname, session_proto(s));
-	put_id(s, b);
+	received_put_id(s, b);
 	if (t->env.nrcpt == 1)
 		buf_printf(b, "\r\n\tfor <" VIEW_FMT ">", VIEW_ARG(t->env.rcpts[0].addr));
 	if (s->tls) {
@@ -67,7 +66,7 @@ add_message_id(struct session *s, struct txn *t)
 	struct buf id = BUF_INIT(512);
 
 	buf_puts(&id, " <");
-	put_id(s, &id);
+	received_put_id(s, &id);
 	buf_printf(&id, "@%s>", s->listener->site->hostname);
 	t->env.message_id = arena_view(&t->arena, view_skip(buf_view(&id), 1));
 	header_list_insert(&t->header, 0, VIEW("Message-ID"), buf_view(&id));

@@ -10,6 +10,8 @@
  * a client whose mail we complete. Fills env.message_id when it makes one.
  */
 void received_complete(struct session *s, struct txn *t);
+/* What log lines and Received fields call this message before it has a queue id. */
+void received_put_id(const struct session *s, struct buf *b);
 /* Appends the trace field of the site's mode (C1-C6). */
 void received_put(struct session *s, struct txn *t, struct buf *out);
 

@@ -29,19 +29,22 @@ static const struct edge {
 	bool waits;
 } edges[] = {
 	[ST_CONNECT] = { TO(ADMIT) | TO(CLOSE), NAME, false },
-	[ST_ADMIT] = { TO(HANDSHAKE) | TO(HELLO) | TO(CLOSE), PEER, false },
+	[ST_ADMIT] = { TO(GREET) | TO(HANDSHAKE) | TO(HELLO) | TO(CLOSE), PEER, false },
+	[ST_GREET] = { TO(HANDSHAKE) | TO(HELLO) | TO(CLOSE), NONE, false },
 	[ST_HANDSHAKE] = { TO(HELLO) | TO(CLOSE), HANDSHAKE, false },
-	[ST_HELLO] = { TO(READY) | TO(HANDSHAKE) | TO(CLOSE), COMMAND, false },
-	[ST_READY] = { TO(READY) | TO(AUTH) | TO(VERIFY) | TO(CHECK) | TO(MAIL) | TO(HANDSHAKE) |
+	[ST_HELLO] = { TO(READY) | TO(MILTER) | TO(HANDSHAKE) | TO(CLOSE), COMMAND, false },
+	[ST_READY] = { TO(READY) | TO(MILTER) | TO(AUTH) | TO(VERIFY) | TO(CHECK) | TO(MAIL) | TO(HANDSHAKE) |
 		TO(CLOSE), COMMAND, false },
 	[ST_AUTH] = { TO(AUTH) | TO(VERIFY) | TO(READY) | TO(CLOSE), COMMAND, false },
 	[ST_VERIFY] = { TO(AUTH) | TO(READY) | TO(CLOSE), PEER, true },
-	[ST_CHECK] = { TO(MAIL) | TO(READY) | TO(CLOSE), PEER, true },
-	[ST_MAIL] = { TO(RCPT) | TO(RCPTS) | TO(READY) | TO(CLOSE), COMMAND, false },
-	[ST_RCPT] = { TO(RCPT) | TO(RCPTS) | TO(DATA) | TO(READY) | TO(CLOSE), COMMAND, false },
-	[ST_RCPTS] = { TO(MAIL) | TO(RCPT) | TO(CLOSE), PEER, true },
-	[ST_DATA] = { TO(FILE) | TO(FINISH) | TO(STORE) | TO(READY) | TO(CLOSE), DATA, false },
-	[ST_FILE] = { TO(DATA) | TO(FINISH) | TO(STORE) | TO(READY) | TO(CLOSE), PEER, true },
+	[ST_CHECK] = { TO(MILTER) | TO(MAIL) | TO(READY) | TO(CLOSE), PEER, true },
+	[ST_MAIL] = { TO(MILTER) | TO(RCPT) | TO(RCPTS) | TO(READY) | TO(CLOSE), COMMAND, false },
+	[ST_RCPT] = { TO(MILTER) | TO(RCPT) | TO(RCPTS) | TO(DATA) | TO(READY) | TO(CLOSE), COMMAND, false },
+	[ST_RCPTS] = { TO(MILTER) | TO(MAIL) | TO(RCPT) | TO(CLOSE), PEER, true },
+	[ST_MILTER] = { TO(HELLO) | TO(READY) | TO(MAIL) | TO(RCPT) | TO(DATA) | TO(FINISH) |
+		TO(STORE) | TO(CLOSE), NONE, true },
+	[ST_DATA] = { TO(FILE) | TO(MILTER) | TO(FINISH) | TO(STORE) | TO(READY) | TO(CLOSE), DATA, false },
+	[ST_FILE] = { TO(DATA) | TO(MILTER) | TO(FINISH) | TO(STORE) | TO(READY) | TO(CLOSE), PEER, true },
 	[ST_FINISH] = { TO(FINISH) | TO(STORE) | TO(READY) | TO(CLOSE), PEER, true },
 	[ST_STORE] = { TO(READY) | TO(CLOSE), NONE, true },
 	[ST_CLOSE] = { 0, CLOSE, true },
@@ -181,6 +184,15 @@ session_end(struct session *s, unsigned code, struct esc esc, const char *fmt, .
 }
 
 void
+session_refuse(struct session *s, const struct verdict *v)
+{
+	if (v->code == 421)
+		session_end(s, v->code, v->esc, "%s", v->text);
+	else
+		session_reply_verdict(s, v);
+}
+
+void
 session_hang_up(struct session *s)
 {
 	if (s->txn.asks)
@@ -219,6 +231,7 @@ session_close(struct session *s)
 	s->closed = true;
 	trace_disconnect(s);
 	abort_txn(s);
+	milters_end(s);
 	peers_disconnect(s);
 	auth_free(&s->auth);
 	loop_timer_cancel(d->loop, &s->timer);
@@ -342,9 +355,11 @@ take_line(struct session *s)
 static void
 early_talker(struct session *s)
 {
-	s->name_static = "unknown";
 	session_forget(s);
-	trace_connect(s);
+	if (s->state != ST_GREET) {
+		s->name_static = "unknown";
+		trace_connect(s);
+	}
 	trace_odd(s, "commands before the greeting", without_secret(s, buf_view(&s->io.in)));
 	session_end(s, 554, ESC(5, 5, 0), "%s Error: commands sent before the greeting",
 	    s->listener->site->hostname);
@@ -358,7 +373,7 @@ on_input(struct io *io)
 	while (!s->closed && !io->paused && buf_len(&io->in)) {
 		if (s->state == ST_DATA)
 			data_input(s);
-		else if (s->state == ST_CONNECT || s->state == ST_ADMIT)
+		else if (s->state <= ST_GREET)
 			early_talker(s);
 		else if (edges[s->state].deadline != COMMAND || !take_line(s))
 			break;
@@ -443,6 +458,32 @@ session_turn_away(struct session *s)
 	session_end(s, 421, ESC(4, 7, 0), "%s %s", s->listener->site->hostname, s->refusal);
 }
 
+/* What milters say of the connection. */
+static void
+greet_judged(struct session *s, const struct verdict *v)
+{
+	if (v)
+		trace_reject(s, "CONNECT", v->code, v->esc, view_str(v->text), VIEW(""), NULL);
+	if (v == NULL) {
+		greet(s);
+	} else if (s->listener->policy.tls == CONF_TLS_implicit) {
+		s->refusal = x_strdup(v->text);
+		greet(s);
+	} else {
+		session_end(s, v->code >= 500 ? 554 : 421, v->esc, "%s %s", s->listener->site->hostname,
+		    v->text);
+	}
+}
+
+/* Input before the greeting is judged only where it is forbidden. */
+static void
+hold_early_input(struct session *s)
+{
+	if (!policy_strict_order(&s->listener->policy) ||
+	    s->listener->policy.tls == CONF_TLS_implicit)
+		io_pause(&s->io);
+}
+
 /* Without authd (NULL) everybody is welcome: what needs its word will not get it. */
 void
 session_got_connect(struct session *s, const struct ipc_connect_result *m)
@@ -457,16 +498,14 @@ session_got_connect(struct session *s, const struct ipc_connect_result *m)
 			return;
 		}
 	}
-	greet(s);
-}
-
-/* Input before the greeting is judged only where it is forbidden. */
-static void
-hold_early_input(struct session *s)
-{
-	if (!policy_strict_order(&s->listener->policy) ||
-	    s->listener->policy.tls == CONF_TLS_implicit)
-		io_pause(&s->io);
+	if (s->refusal == NULL)
+		milters_begin(s);
+	if (!milters_ask(s, MILTER_CONNECT, VIEW(""), VIEW(""), greet_judged)) {
+		greet(s);
+		return;
+	}
+	session_enter(s, ST_GREET);
+	hold_early_input(s);
 }
 
 static void

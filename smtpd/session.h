@@ -16,6 +16,7 @@
 enum session_state {
 	ST_CONNECT,   /* the client's name is looked up */
 	ST_ADMIT,     /* authd says whether there is room for the client */
+	ST_GREET,     /* milters judge the connection */
 	ST_HANDSHAKE, /* TLS */
 	ST_HELLO,     /* greeted; EHLO is due */
 	ST_READY,     /* MAIL may come */
@@ -25,6 +26,7 @@ enum session_state {
 	ST_MAIL,      /* transaction without recipients */
 	ST_RCPT,      /* transaction with recipients */
 	ST_RCPTS,     /* authd judges recipients */
+	ST_MILTER,    /* milters judge a command or the message */
 	ST_DATA,      /* content is taken */
 	ST_FILE,      /* content waits for its file */
 	ST_FINISH,    /* a step at the end of the message waits for another process */
@@ -63,6 +65,8 @@ struct session {
 	char *name, *helo, *tenant, *user;
 	const char *method; /* of AUTH; static */
 	struct auth *auth;  /* an exchange under way */
+	struct milters *milters; /* NULL: none */
+	uint8_t back;	    /* the state that a command came in which milters judge */
 	void (*got_from)(struct session *s, const struct ipc_from_result *m); /* peers_ask_from() */
 	char *refusal;	    /* 421 for a client that must first do its TLS handshake */
 	uint32_t mails, errors, idle_commands, auth_failures, txns;
@@ -87,6 +91,8 @@ void session_reply(struct session *s, unsigned code, struct esc esc, const char 
 void session_reply_more(struct session *s, unsigned code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 void session_reply_verdict(struct session *s, const struct verdict *v);
+/* The same; 421 ends the session. */
+void session_refuse(struct session *s, const struct verdict *v);
 /* The last reply, then close. */
 void session_end(struct session *s, unsigned code, struct esc esc, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));

@@ -10,6 +10,7 @@
 #include "lib/conf.h"
 #include "lib/signer.h"
 #include "lib/spool.h"
+#include "smtpd/milter.h"
 #include "smtpd/policy.h"
 #include "smtpd/sign.h"
 
@@ -41,6 +42,7 @@ struct listener {
 	struct policy policy;
 	bool reverse_lookup;
 	struct tls_ctx *tls; /* NULL: none */
+	struct milter_list milters;
 	bool by_name;	     /* it has certificates for more than one name */
 };
 
@@ -52,6 +54,9 @@ struct smtpd {
 	struct loop *loop; /* NULL before smtpd_setup() */
 	uint32_t instance, started_s;
 	struct channel authd, qmgr, dnsd;
+	struct channel *master; /* NULL: none (tests) */
+	struct milter_conn *milter_wants; /* connections that master was asked for */
+	uint64_t milter_request;
 	struct signer *signer;
 	struct sign_keys sign_keys, next_sign_keys; /* next: not whole yet */
 	struct spool *spool;

@@ -22,6 +22,8 @@ struct body_observer {
 	void *ctx;
 	struct body_observer *next;
 };
+/* Shows them some of it: what the scanner found, or a body that took the place of that. */
+void stage_show(const struct txn *t, struct view bytes);
 /* Before the first byte of content. Observers are called in the order in which they were added. */
 void stage_observe(struct txn *t, struct body_observer *o);
 
@@ -30,7 +32,12 @@ void stage_observe(struct txn *t, struct body_observer *o);
  * session is in ST_FINISH, and exactly one finish_continue() takes it further, unless the session
  * ends or its deadline passes first: who answers must find the session in ST_FINISH.
  */
-enum step_result { STEP_GO_ON, STEP_REFUSE, STEP_WAIT };
+enum step_result {
+	STEP_GO_ON,
+	STEP_REFUSE,
+	STEP_WAIT,
+	STEP_FILTER /* as WAIT, in ST_MILTER, for as long as milters may take */
+};
 typedef enum step_result step_fn(struct session *s, struct verdict *v);
 
 /* The end of the data was seen and the body is where it belongs: the first step. */

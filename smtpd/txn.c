@@ -17,6 +17,7 @@ txn_close_file(struct txn *t, bool keep)
 void
 txn_clear(struct txn *t)
 {
+	milters_reset(CONTAINER(t, struct session, txn));
 	sign_clear(t);
 	txn_close_file(t, false);
 	if (t->grant.reserved_s)

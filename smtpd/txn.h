@@ -30,6 +30,8 @@ struct txn {
 	struct arena arena;
 	struct envelope env;
 	uint32_t rcpts_cap;
+	struct view params;   /* behind the sender's path */
+	struct rcpt_ask judged; /* by milters */
 	uint32_t copies; /* recipients that are copies of others */
 	enum right right;
 	struct grant grant;

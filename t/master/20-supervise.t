@@ -55,6 +55,14 @@ def forged(m):
     provoke(m, "fake forge", "dnsd")
     tap.ok(m.again("dnsd/0", pid), "atk-I12 a daemon that forges a message is replaced")
     tap.match(m.log(), r"error: dnsd/0: bad frame 269 \(drain\) from dnsd: killed", "and why")
+    pid = m.status()["dnsd/0"]["pid"]
+    provoke(m, "fake dial", "dnsd")
+    tap.ok(m.again("dnsd/0", pid), "atk-I12 one that wants connections that are not for it is replaced")
+    tap.match(m.log(), r"error: dnsd/0: bad frame 515 \(milter_want\) from dnsd: killed", "and why")
+    pid = m.status()["smtpd/0"]["pid"]
+    for _ in range(5):
+        provoke(m, "fake dial", "smtpd")
+    tap.equal(m.status()["smtpd/0"]["pid"], pid, "atk-I12 smtpd may ask, also for too much, and gets answers")
     pid = m.status()["signd/0"]["pid"]
     provoke(m, "fake exit", "signd")
     row = m.again("signd/0", pid)
