@@ -35,7 +35,11 @@ def inject(rig, role, calls, error, when):
     pids = [a for p, _ in rig.suite.pids(role) for a in ("-p", str(p))]
     p = subprocess.Popen(["strace", "-f", "-q", "-o", out, "-e", f"trace={calls}", "-e",
                           f"inject={calls}:error={error}:syscall=getpid:when={when}", *pids], stderr=subprocess.DEVNULL)
-    time.sleep(0.9)
+    time.sleep(0.2)
+    rig.load(3)
+    if role == "authd":  # mail alone makes it write only now and then
+        rig.suite.mtactl("domain", "add", "acme", f"d{time.monotonic_ns()}.test", check=False)
+    time.sleep(0.8)
     p.send_signal(signal.SIGINT)
     p.wait(10)
     with open(out, errors="replace") as f:
@@ -56,7 +60,6 @@ def injections(args):
         if turn % 4 == 3:  # so that the times between restarts do not grow
             rig.fault("kill all", rig.suite.kill9)
             rig.suite.start()
-        rig.load(3)
         hits = []
         wrong = len(rig.checker.wrong)
         rig.fault(f"{role} {calls} {error}", lambda: hits.append(inject(rig, role, calls, error, when)))

@@ -141,7 +141,9 @@ class Rig:
             if missing is not None and not missing:
                 return True
             if time.monotonic() > end:
-                for u in sorted(missing or {("nobody", "the queue cannot be listed")}):
+                if missing is None:
+                    self.checker.complain(f"queue: cannot be listed {self.patience} s after a restart")
+                for u in sorted(missing or ()):
                     self.checker.complain(f"{u[0]} {u[1]}: LOST: answered 250, and not delivered, not "
                                           "reported, not queued")
                 return False

@@ -24,11 +24,15 @@ def stop_a_while(pids, seconds):
     send(pids, signal.SIGCONT)
 
 
-def one_blow(rig, target):
-    """(what was done); the suite is up again afterwards."""
-    suite, rng = rig.suite, rig.rng
-    if suite.proc.p.poll() is not None:  # a daemon that dies before the suite is ready ends it
+def stand_up(suite):
+    """A daemon that dies before the suite is ready ends it: the service manager would start it again."""
+    if suite.proc.p.poll() is not None:
         suite.start()
+
+
+def one_blow(rig, target):
+    """What was done to whom; the suite may have ended by it."""
+    suite, rng = rig.suite, rig.rng
     if target == "all":
         rig.fault("kill all", suite.kill9)
         suite.start()
@@ -70,18 +74,22 @@ def storm(rounds, minutes=None, seed=None, environment=None, stop_when_wrong=Fal
             rig.load(3, pause=0.002)
         time.sleep(rig.rng.uniform(0.02, 0.3))
         target = targets.pop()
+        stand_up(rig.suite)
         what = one_blow(rig, target)
         counts[what] = counts.get(what, 0) + 1
         done += 1
         if done % 6 == 0:
             acked += rig.unload()
+            stand_up(rig.suite)
             rig.nothing_lost()
         if done % 40 == 0:
             acked += rig.unload()
+            stand_up(rig.suite)
             rig.settle()
         if rig.checker.wrong and stop_when_wrong:
             break
     acked += rig.unload()
+    stand_up(rig.suite)
     if not (rig.checker.wrong and stop_when_wrong):
         rig.settle()
     seconds = time.monotonic() - began
