@@ -10,19 +10,6 @@ enum { WORDS_MAX = 4096 };
 
 static const enum store_table dumped[] = {STORE_tenant, STORE_key, STORE_domain};
 
-static int wrong(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static int
-wrong(struct err *e, const char *fmt, ...)
-{
-	char text[ERR_TEXT_MAX];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	return err_set(e, ERR_PERM, ESC(5, 5, 4), "%s", text);
-}
-
 static int
 take_head(struct dump_line *line, struct err *e)
 {
@@ -32,13 +19,13 @@ take_head(struct dump_line *line, struct err *e)
 	size_t i = 0, n = sizeof(dumped) / sizeof(dumped[0]);
 
 	if (v && json_integer_value(v) != DUMP_VERSION)
-		return wrong(e, "\"v\" is not %d: made by another version", DUMP_VERSION);
+		return err_usage(e, "\"v\" is not %d: made by another version", DUMP_VERSION);
 	while (type && i < n && strcmp(type, store_table_word(dumped[i])) != 0)
 		i++;
 	if (type == NULL || i == n)
-		return wrong(e, "\"type\" is not tenant, key or domain");
+		return err_usage(e, "\"type\" is not tenant, key or domain");
 	if (name == NULL || *name == '\0' || strlen(name) > DOMAIN_BYTES)
-		return wrong(e, "\"name\" is missing or too long");
+		return err_usage(e, "\"name\" is missing or too long");
 	line->table = dumped[i];
 	snprintf(line->name, sizeof(line->name), "%s", name);
 	return 0;
@@ -51,12 +38,12 @@ dump_parse(struct view v, struct dump_line *line, struct err *e)
 
 	*line = (struct dump_line){.object = NULL};
 	if (v.n > DUMP_LINE_MAX)
-		return wrong(e, "longer than %d bytes", DUMP_LINE_MAX);
+		return err_usage(e, "longer than %d bytes", DUMP_LINE_MAX);
 	line->object = json_loadb(v.p, v.n, JSON_REJECT_DUPLICATES, &why);
 	if (line->object == NULL)
-		return wrong(e, "column %d: %.200s", why.column, why.text);
+		return err_usage(e, "column %d: %.200s", why.column, why.text);
 	if (!json_is_object(line->object))
-		wrong(e, "not an object");
+		err_usage(e, "not an object");
 	else if (take_head(line, e) == 0)
 		return 0;
 	dump_free(line);
@@ -106,7 +93,7 @@ apply_setting(
 	if (words_of(s, v, &text))
 		wanted = setting_put(s, buf_view(&text), record);
 	if (wanted)
-		rc = wrong(e, "\"%s\" is not %s", name, wanted);
+		rc = err_usage(e, "\"%s\" is not %s", name, wanted);
 	buf_free(&text);
 	return rc;
 }
@@ -177,8 +164,8 @@ apply_member(
 		if (strcmp(name, f->name) == 0 && setting_covering(line->table, f->offset) == NULL)
 			return apply_field(f, v, (char *)record + f->offset)
 				   ? 0
-				   : wrong(e, "the value of \"%s\" is not what it can be", name);
-	return wrong(e, "a %s has no \"%.64s\"", store_table_word(line->table), name);
+				   : err_usage(e, "the value of \"%s\" is not what it can be", name);
+	return err_usage(e, "a %s has no \"%.64s\"", store_table_word(line->table), name);
 }
 
 int

@@ -55,6 +55,17 @@ view_iis(struct view v, const char *s)
 }
 
 bool
+view_is_text(struct view v)
+{
+	for (size_t i = 0; i < v.n; i++) {
+		unsigned char c = (unsigned char)v.p[i];
+		if (c < 0x20 || c == 0x7f)
+			return false;
+	}
+	return true;
+}
+
+bool
 view_starts(struct view v, const char *s)
 {
 	size_t n = strlen(s);

@@ -41,6 +41,8 @@ bool view_ieq(struct view a, struct view b); /* ASCII case-insensitive */
 bool view_is(struct view v, const char *s);
 bool view_iis(struct view v, const char *s);
 bool view_starts(struct view v, const char *s);
+/* No control bytes: may go into log lines, reports and SMTP commands, whoever wrote it. */
+bool view_is_text(struct view v);
 bool view_istarts(struct view v, const char *s);
 /* Offset of the byte, or -1. */
 ptrdiff_t view_index(struct view v, char c);

@@ -36,6 +36,18 @@ err_errno(struct err *e, const char *fmt, ...)
 }
 
 int
+err_usage(struct err *e, const char *fmt, ...)
+{
+	char text[ERR_TEXT_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	return err_set(e, ERR_PERM, ESC(5, 5, 4), "%s", text);
+}
+
+int
 err_wrap(struct err *e, const char *fmt, ...)
 {
 	char text[ERR_TEXT_MAX * 2];

@@ -30,6 +30,8 @@ int err_set(struct err *e, enum err_class class, struct esc esc, const char *fmt
     __attribute__((format(printf, 4, 5)));
 /* As err_set() with ERR_TEMP 4.3.0, with ": " and strerror(errno) behind the text. */
 int err_errno(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* As err_set() with ERR_PERM 5.5.4: what somebody typed is wrong. */
+int err_usage(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Puts "prefix: " in front of the text: the context grows on the way up. Returns -1. */
 int err_wrap(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

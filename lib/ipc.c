@@ -42,17 +42,6 @@ ipc_all(size_t *count)
 	return all;
 }
 
-static bool
-text_ok(struct view v)
-{
-	for (size_t i = 0; i < v.n; i++) {
-		unsigned char c = (unsigned char)v.p[i];
-		if (c < 0x20 || c == 0x7f)
-			return false;
-	}
-	return true;
-}
-
 /* Cheap structure only; the grammar is lib/addr.h's. */
 static bool
 addr_ok(struct view v)
@@ -67,7 +56,7 @@ addr_ok(struct view v)
 		else if (!quoted && (v.p[i] == ' ' || v.p[i] == '<' || v.p[i] == '>'))
 			return false;
 	}
-	return !quoted && text_ok(v);
+	return !quoted && view_is_text(v);
 }
 
 static bool
@@ -89,7 +78,7 @@ value_ok(const struct ipc_field *f, struct view v)
 		return false;
 	switch (f->kind) {
 	case IPC_text:
-		return text_ok(v);
+		return view_is_text(v);
 	case IPC_addr:
 		return addr_ok(v);
 	case IPC_domain:

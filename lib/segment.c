@@ -61,18 +61,6 @@ put_tag(struct buf *b, size_t tag, size_t length)
 	buf_put_u32(b, (uint32_t)length);
 }
 
-/* What later goes into log lines, reports and SMTP commands has no control bytes, whoever wrote it. */
-static bool
-text_ok(struct view v)
-{
-	for (size_t i = 0; i < v.n; i++) {
-		unsigned char c = (unsigned char)v.p[i];
-		if (c < 0x20 || c == 0x7f)
-			return false;
-	}
-	return true;
-}
-
 static void
 put_fields(struct buf *b, const struct field *table, size_t count, const void *from)
 {
@@ -92,7 +80,7 @@ put_fields(struct buf *b, const struct field *table, size_t count, const void *f
 			number = *(const uint32_t *)(const void *)at;
 		else
 			number = *(const uint64_t *)(const void *)at;
-		if (text.n > f->max || !text_ok(text)) {
+		if (text.n > f->max || !view_is_text(text)) {
 			b->bad = true; /* no reader would take the record: it must not be acknowledged */
 		} else if (f->kind == FIELD_TEXT && text.n) {
 			put_tag(b, tag, text.n);
@@ -130,7 +118,7 @@ get_field(const struct field *f, struct view value, void *to)
 	switch (f->kind) {
 	case FIELD_TEXT:
 		*(struct view *)(void *)at = value;
-		return value.n <= f->max && text_ok(value);
+		return value.n <= f->max && view_is_text(value);
 	case FIELD_U8:
 		*(uint8_t *)at = view_get_u8(&value);
 		return view_done(value);

@@ -16,19 +16,6 @@ struct cursor {
 	struct err *e;
 };
 
-static int wrong(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static int
-wrong(struct err *e, const char *fmt, ...)
-{
-	char text[ERR_TEXT_MAX];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	return err_set(e, ERR_PERM, ESC(5, 5, 4), "%s", text);
-}
-
 /* An option of mtactl itself: 1 taken, 0 not one, -1 wrong. */
 static int
 global_option(struct args *a, struct mtactl *m, struct cursor *c)
@@ -45,7 +32,7 @@ global_option(struct args *a, struct mtactl *m, struct cursor *c)
 		a->version = true;
 	} else if (!strncmp(w, "-c", 2)) {
 		if (w[2] == '\0' && ++c->at >= c->argc)
-			return wrong(c->e, "-c needs the name of a configuration file");
+			return err_usage(c->e, "-c needs the name of a configuration file");
 		m->config = w[2] ? w + 2 : c->argv[c->at];
 	} else {
 		return 0;
@@ -78,11 +65,11 @@ unknown_command(const char *words, struct err *e)
 		}
 	}
 	if (whole.best)
-		return wrong(e, "unknown command \"%s\"; did you mean \"%s\"?", words, whole.best);
+		return err_usage(e, "unknown command \"%s\"; did you mean \"%s\"?", words, whole.best);
 	if (meant.n)
-		return wrong(e, "unknown command \"%s\"; did you mean \"%.*s%s%s\"?", words,
+		return err_usage(e, "unknown command \"%s\"; did you mean \"%.*s%s%s\"?", words,
 		    (int)meant.n, meant.p, verb.best ? " " : "", verb.best ? verb.best : " ...");
-	return wrong(e, "unknown command \"%s\"; see mtactl --help", words);
+	return err_usage(e, "unknown command \"%s\"; see mtactl --help", words);
 }
 
 /* The word behind an unknown one is shown, too: it may tell what was meant. */
@@ -111,7 +98,7 @@ incomplete_command(struct args *a, struct cursor *c)
 			buf_printf(
 			    &verbs, "%s%.*s", buf_len(&verbs) ? ", " : "", (int)rest.n, rest.p);
 	}
-	wrong(c->e, "%s: which of %s?", a->words, buf_cstr(&verbs));
+	err_usage(c->e, "%s: which of %s?", a->words, buf_cstr(&verbs));
 	buf_free(&verbs);
 	return -1;
 }
@@ -128,10 +115,10 @@ take_command(struct args *a, struct mtactl *m, struct cursor *c)
 		if (rc > 0)
 			continue;
 		if (w[0] == '-')
-			return wrong(c->e, "unknown option %.64s", w);
+			return err_usage(c->e, "unknown option %.64s", w);
 		size_t n = strlen(a->words);
 		if (n + strlen(w) + 2 > sizeof(a->words))
-			return wrong(c->e, "unknown command \"%.40s...\"", w);
+			return err_usage(c->e, "unknown command \"%.40s...\"", w);
 		snprintf(a->words + n, sizeof(a->words) - n, "%s%s", n ? " " : "", w);
 		a->command = command_find(view_str(a->words));
 		if (a->command == NULL && !command_group(view_str(a->words)))
@@ -139,17 +126,17 @@ take_command(struct args *a, struct mtactl *m, struct cursor *c)
 	}
 	if (a->command || a->help || a->version)
 		return 0;
-	return a->words[0] ? incomplete_command(a, c) : wrong(c->e, "a command is missing");
+	return a->words[0] ? incomplete_command(a, c) : err_usage(c->e, "a command is missing");
 }
 
 static int
 add(struct args *a, const char *name, struct view value, struct err *e)
 {
 	if (value.n > VALUE_MAX)
-		return wrong(e, "%s: longer than %d bytes", name, VALUE_MAX);
+		return err_usage(e, "%s: longer than %d bytes", name, VALUE_MAX);
 	IPC_RECORD(&a->records, ctl_arg, .name = view_str(name), .value = value);
 	if (a->records.bad)
-		return wrong(e, "more arguments than %d bytes", ARGS_MAX);
+		return err_usage(e, "more arguments than %d bytes", ARGS_MAX);
 	a->count++;
 	return 0;
 }
@@ -164,7 +151,7 @@ unknown_option(
 	for (size_t i = 0; i < n; i++)
 		if (specs[i].kind != ARG_WORD)
 			near_offer(&near, specs[i].name);
-	return wrong(e, "%s: unknown option --%.*s%s%s%s", a->command->name,
+	return err_usage(e, "%s: unknown option --%.*s%s%s%s", a->command->name,
 	    (int)(name.n < 64 ? name.n : 64), name.p, near.best ? "; did you mean --" : "",
 	    near.best ? near.best : "", near.best ? "?" : "");
 }
@@ -184,17 +171,17 @@ take_option(struct args *a, const struct arg_spec *specs, size_t n, struct curso
 		return unknown_option(specs, n, name, a, c->e);
 	const struct arg_spec *s = &specs[i];
 	if (s->kind == ARG_FLAG && given)
-		return wrong(c->e, "--%s takes no value", s->name);
+		return err_usage(c->e, "--%s takes no value", s->name);
 	if (s->kind == ARG_VALUE && !given) {
 		if (++c->at >= c->argc)
-			return wrong(
+			return err_usage(
 			    c->e, "--%s needs a value: --%s=%s", s->name, s->name, s->value);
 		value = view_str(c->argv[c->at]);
 	}
 	if (s->kind == ARG_VALUE && value.n == 0 && !s->may_be_empty)
-		return wrong(c->e, "--%s: an empty value", s->name);
+		return err_usage(c->e, "--%s: an empty value", s->name);
 	if (strcmp(s->name, "id") != 0 && args_nth(a, s->name, 0, &before))
-		return wrong(c->e, "--%s is given twice", s->name);
+		return err_usage(c->e, "--%s is given twice", s->name);
 	return add(a, s->name, value, c->e);
 }
 
@@ -214,12 +201,12 @@ take_lines(struct args *a, const struct arg_spec *s, FILE *in, const char *what,
 		if (!s->file)
 			v = view_trim(v);
 		if (v.n > limit)
-			rc = wrong(e, "%s: a line of more than %zu bytes", what, limit);
+			rc = err_usage(e, "%s: a line of more than %zu bytes", what, limit);
 		else if (v.n || s->file)
 			rc = add(a, s->name, v, e);
 	}
 	if (rc == 0 && ferror(in))
-		rc = wrong(e, "%s: %s", what, strerror(errno));
+		rc = err_usage(e, "%s: %s", what, strerror(errno));
 	free(line);
 	return rc;
 }
@@ -228,7 +215,7 @@ static int
 take_stdin(struct args *a, const struct arg_spec *s, struct err *e)
 {
 	if (a->from_stdin)
-		return wrong(e, "\"-\" is given twice");
+		return err_usage(e, "\"-\" is given twice");
 	a->from_stdin = true;
 	return take_lines(a, s, stdin, "standard input", e);
 }
@@ -240,7 +227,7 @@ take_file(struct args *a, const struct arg_spec *s, const char *path, struct err
 	FILE *in = strcmp(path, "-") ? fopen(path, "re") : stdin;
 
 	if (in == NULL)
-		return wrong(e, "%s: %s", path, strerror(errno));
+		return err_usage(e, "%s: %s", path, strerror(errno));
 	int rc = take_lines(a, s, in, in == stdin ? "standard input" : path, e);
 	if (in != stdin)
 		fclose(in);
@@ -256,7 +243,7 @@ take_word(struct args *a, const struct arg_spec *specs, size_t n, size_t *place,
 	while (*place < n && specs[*place].kind != ARG_WORD)
 		++*place;
 	if (*place == n)
-		return wrong(
+		return err_usage(
 		    c->e, "%s: unexpected argument \"%.64s\"", a->command->name, c->argv[c->at]);
 	const struct arg_spec *s = &specs[*place];
 	if (!s->repeat)
@@ -264,7 +251,7 @@ take_word(struct args *a, const struct arg_spec *specs, size_t n, size_t *place,
 	if (s->repeat && view_is(value, "-"))
 		return take_stdin(a, s, c->e);
 	if (value.n == 0)
-		return wrong(c->e, "%s: %s is empty", a->command->name, s->value);
+		return err_usage(c->e, "%s: %s is empty", a->command->name, s->value);
 	if (s->file)
 		return take_file(a, s, c->argv[c->at], c->e);
 	return add(a, s->name, value, c->e);
@@ -290,7 +277,7 @@ take_arguments(struct args *a, struct mtactl *m, struct cursor *c)
 		if (rc == 0 && options && w[0] == '-' && w[1] == '-')
 			rc = take_option(a, specs, n, c);
 		else if (rc == 0 && options && w[0] == '-' && w[1])
-			rc = wrong(c->e, "unknown option %.64s", w);
+			rc = err_usage(c->e, "unknown option %.64s", w);
 		else if (rc == 0)
 			rc = take_word(a, specs, n, &place, c);
 		if (rc < 0)
@@ -299,7 +286,7 @@ take_arguments(struct args *a, struct mtactl *m, struct cursor *c)
 	for (; place < n && !a->help; place++)
 		if (specs[place].kind == ARG_WORD && !specs[place].optional &&
 		    !(specs[place].repeat && a->count))
-			return wrong(
+			return err_usage(
 			    c->e, "%s: %s is missing", a->command->name, specs[place].value);
 	return 0;
 }
@@ -316,9 +303,9 @@ check_bulk(const struct args *a, struct err *e)
 		if (strcmp(specs[i].name, "all") != 0)
 			continue;
 		if (a->count == 0 && !a->from_stdin)
-			return wrong(e, "%s: needs an ID, a filter or --all", a->command->name);
+			return err_usage(e, "%s: needs an ID, a filter or --all", a->command->name);
 		if (args_nth(a, "all", 0, &all) && (a->count > 1 || a->from_stdin))
-			return wrong(
+			return err_usage(
 			    e, "%s: --all stands alone, without IDs and filters", a->command->name);
 	}
 	return 0;
