@@ -3,9 +3,14 @@
 #include <string.h>
 
 #include "authd/admin.h"
+#include "authd/audit.h"
+#include "authd/live.h"
 #include "authd/policy.h"
 #include "authd/secret.h"
+#include "lib/event.h"
 #include "lib/log.h"
+
+enum { WHAT_MAX = 4096 };
 
 const struct ctl_command authd_commands[] = { CTL_AUTHD(CTL_ROW) { NULL, NULL } };
 
@@ -29,28 +34,69 @@ admin_tenant(struct ctl_call *call, const char *arg, struct view *name, struct r
 	if (rc < 0)
 		*result = admin_fail(call, &e);
 	else if (rc == 0)
-		*result = ctl_end(call, ADMIN_FAILED, "there is no tenant " VIEW_FMT,
+		*result = ctl_end(call, ADMIN_USAGE, "there is no tenant " VIEW_FMT,
 		    VIEW_ARG(view_first(*name, NAME_BYTES)));
 	return rc == 1;
 }
 
-bool
-admin_commit(struct ctl_call *call, const char *fmt, ...)
+static void
+tell(const struct ctl_call *call, const char *tenant, struct view what)
 {
-	struct buf what = BUF_INIT(1024);
+	const struct event e = { .type = EVENT_config, .tenant = view_str(tenant),
+		.admin_uid = &call->uid, .command = call->command->command, .text = what };
+
+	log_info("admin uid=%u: " VIEW_FMT, call->uid, VIEW_ARG(what));
+	if (event_enabled())
+		event_write(&e);
+}
+
+static bool commit(struct ctl_call *call, const char *tenant, const char *fmt, va_list ap)
+    __attribute__((format(printf, 3, 0)));
+
+/* The trail and the change are one transaction: neither is there without the other. */
+static bool
+commit(struct ctl_call *call, const char *tenant, const char *fmt, va_list ap)
+{
+	struct authd_store *s = admin_store(call);
+	struct buf what = BUF_INIT(WHAT_MAX);
+	struct err e;
+
+	buf_vprintf(&what, fmt, ap);
+	bool good = audit_put(s, call->uid, call->command->command, tenant, buf_cstr(&what), &e) ==
+			0 &&
+	    store_commit(s, &e) == 0;
+	if (good)
+		tell(call, tenant, buf_view(&what));
+	else
+		admin_fail(call, &e);
+	buf_free(&what);
+	return good;
+}
+
+bool
+admin_commit(struct ctl_call *call, const char *tenant, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	bool good = commit(call, tenant, fmt, ap);
+	va_end(ap);
+	return good;
+}
+
+bool
+admin_note(struct ctl_call *call, const char *tenant, const char *fmt, ...)
+{
 	struct err e;
 	va_list ap;
-	bool good = store_commit(admin_store(call), &e) == 0;
 
-	if (good) {
-		va_start(ap, fmt);
-		buf_vprintf(&what, fmt, ap);
-		va_end(ap);
-		log_info("admin uid=%u: %s", call->uid, buf_cstr(&what));
-	} else {
+	if (store_begin(admin_store(call), &e) < 0) {
 		admin_fail(call, &e);
+		return false;
 	}
-	buf_free(&what);
+	va_start(ap, fmt);
+	bool good = commit(call, tenant, fmt, ap);
+	va_end(ap);
 	return good;
 }
 
@@ -92,7 +138,7 @@ ctl_tenant_add(struct ctl_call *call)
 {
 	struct authd_store *s = admin_store(call);
 	struct view name = ctl_arg(call, "name");
-	struct record_tenant t = { .enabled = !ctl_flag(call, "disabled"),
+	struct record_tenant t = { .enabled = ctl_flag(call, "enabled"),
 		.created_us = clock_wall_us(), .created_by = call->uid }, old;
 	struct err e;
 
@@ -101,12 +147,14 @@ ctl_tenant_add(struct ctl_call *call)
 		    "a tenant's name has 1 to 64 letters, digits, dots, underscores and hyphens");
 	int rc = store_get_tenant(s, name, &old, &e);
 	if (rc == 1)
-		return ctl_end(call, ADMIN_FAILED, "tenant " VIEW_FMT " is there already",
+		return ctl_end(call, ADMIN_USAGE, "tenant " VIEW_FMT " is there already",
 		    VIEW_ARG(name));
 	if (rc < 0 || store_begin(s, &e) < 0 || store_put_tenant(s, name, &t, &e) < 0)
 		return admin_fail(call, &e);
-	admin_commit(call, "tenant " VIEW_FMT " added, %s", VIEW_ARG(name),
+	char *tenant = x_strndup(name);
+	admin_commit(call, tenant, "tenant %s added, %s", tenant,
 	    t.enabled ? "enabled" : "disabled");
+	free(tenant);
 	return CTL_DONE;
 }
 
@@ -129,6 +177,30 @@ ctl_tenant_list(struct ctl_call *call)
 	return admin_list(call, STORE_tenant, &t, tenant_row);
 }
 
+void
+admin_frozen(struct ctl_call *call, bool frozen, const char *reason, uint64_t since_us)
+{
+	ctl_bool(call, "frozen", frozen);
+	ctl_str(call, "frozen_reason", reason);
+	ctl_time(call, "frozen_since", since_us);
+}
+
+/* A28: how the tenant's mail fares, and whether it is slowed for that. Nothing offline. */
+static void
+put_pace(struct ctl_call *call, const char *tenant)
+{
+	const struct live *live = store_live(admin_store(call));
+	struct live_pace p = { .factor = 100 };
+
+	if (live == NULL || live->pace == NULL)
+		return;
+	live->pace(live->ctx, tenant, &p);
+	ctl_number(call, "bounced", p.failed);
+	ctl_number(call, "bounced_of", p.total);
+	ctl_number(call, "pace_percent", p.factor);
+	ctl_time(call, "slowed_until", p.until_us);
+}
+
 enum ctl_result
 ctl_tenant_show(struct ctl_call *call)
 {
@@ -145,17 +217,23 @@ ctl_tenant_show(struct ctl_call *call)
 	int rc = store_count(s, STORE_key, tenant, &keys, &e);
 	if (rc == 0)
 		rc = store_count(s, STORE_domain, tenant, &domains, &e);
+	if (rc == 0) {
+		ctl_str(call, "tenant", tenant);
+		ctl_bool(call, "enabled", t.enabled);
+		ctl_number(call, "keys", keys);
+		ctl_number(call, "domains", domains);
+		ctl_time(call, "created", t.created_us);
+		ctl_number(call, "created_by", t.created_by);
+		ctl_time(call, "changed", t.changed_us);
+		admin_settings(call, STORE_tenant, &t);
+		admin_frozen(call, t.frozen, t.frozen_reason, t.frozen_us);
+		admin_quota_use(call, tenant, "");
+		put_pace(call, tenant);
+		ctl_row_end(call);
+	} else {
+		admin_fail(call, &e);
+	}
 	free(tenant);
-	if (rc < 0)
-		return admin_fail(call, &e);
-	ctl_text(call, "tenant", name);
-	ctl_bool(call, "enabled", t.enabled);
-	ctl_number(call, "keys", keys);
-	ctl_number(call, "domains", domains);
-	ctl_time(call, "created", t.created_us);
-	ctl_number(call, "created_by", t.created_by);
-	ctl_time(call, "changed", t.changed_us);
-	ctl_row_end(call);
 	return CTL_DONE;
 }
 
@@ -177,7 +255,9 @@ switch_tenant(struct ctl_call *call, bool on)
 	t.changed_by = call->uid;
 	if (store_begin(s, &e) < 0 || store_put_tenant(s, name, &t, &e) < 0)
 		return admin_fail(call, &e);
-	admin_commit(call, "tenant " VIEW_FMT " %s", VIEW_ARG(name), on ? "enabled" : "disabled");
+	char *tenant = x_strndup(name);
+	admin_commit(call, tenant, "tenant %s %s", tenant, on ? "enabled" : "disabled");
+	free(tenant);
 	return CTL_DONE;
 }
 
@@ -261,13 +341,13 @@ ctl_tenant_delete(struct ctl_call *call)
 	if (rc == 1 && (store_begin(s, &e) < 0 || orphan_keys(call, tenant, &e) < 0 ||
 		delete_domains(s, tenant, &e) < 0 || store_del(s, STORE_tenant, name, &e) < 0))
 		rc = -1;
-	free(tenant);
 	if (rc < 0)
-		return admin_fail(call, &e);
-	if (rc == 0)
-		return ctl_end(call, ADMIN_FAILED,
-		    "tenant " VIEW_FMT " has keys or domains: delete them first, or use --force",
-		    VIEW_ARG(name));
-	admin_commit(call, "tenant " VIEW_FMT " deleted", VIEW_ARG(name));
+		admin_fail(call, &e);
+	else if (rc == 0)
+		ctl_end(call, ADMIN_FAILED,
+		    "tenant %s has keys or domains: delete them first, or use --force", tenant);
+	else
+		admin_commit(call, tenant, "tenant %s deleted", tenant);
+	free(tenant);
 	return CTL_DONE;
 }

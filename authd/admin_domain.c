@@ -12,7 +12,7 @@
 #define CHALLENGE_LABEL "_ekiden-challenge."
 #define CHALLENGE_VALUE "ekiden-verify="
 
-enum { TOKEN_CHARS = 32, DNS_NAME_MAX = 253 };
+enum { DNS_NAME_MAX = 253 };
 
 /* A look-up under way: the call's cursor. */
 struct verification {
@@ -31,9 +31,8 @@ named_domain(struct ctl_call *call, struct buf *out, enum ctl_result *result)
 	return false;
 }
 
-/* The record of that domain. 1; else the call is over: 0 and *result. */
-static int
-known_domain(struct ctl_call *call, struct buf *name, struct record_domain *d,
+int
+admin_domain(struct ctl_call *call, struct buf *name, struct record_domain *d,
     enum ctl_result *result)
 {
 	struct err e;
@@ -45,7 +44,7 @@ known_domain(struct ctl_call *call, struct buf *name, struct record_domain *d,
 		*result = admin_fail(call, &e);
 	else if (rc == 0)
 		*result =
-		    ctl_end(call, ADMIN_FAILED, "domain %s is not registered", buf_cstr(name));
+		    ctl_end(call, ADMIN_USAGE, "domain %s is not registered", buf_cstr(name));
 	return rc == 1;
 }
 
@@ -90,7 +89,7 @@ add(struct ctl_call *call, struct view tenant, struct buf *name)
 
 	int rc = store_get_domain(s, buf_view(name), &d, &e);
 	if (rc == 1)
-		return ctl_end(call, ADMIN_FAILED,
+		return ctl_end(call, ADMIN_USAGE,
 		    "domain %s is registered for tenant %s already (%s)", buf_cstr(name), d.tenant,
 		    state_of(&d));
 	d.created_us = clock_wall_us();
@@ -104,10 +103,10 @@ add(struct ctl_call *call, struct view tenant, struct buf *name)
 		return ctl_end(call, ADMIN_FAILED,
 		    "no room for the TXT record before a name this long");
 	}
-	if (rc < 0 || secret_text(d.token, TOKEN_CHARS, &e) < 0 || store_begin(s, &e) < 0 ||
+	if (rc < 0 || secret_text(d.token, DOMAIN_TOKEN_CHARS, &e) < 0 || store_begin(s, &e) < 0 ||
 	    store_put_domain(s, buf_view(name), &d, &e) < 0)
 		return admin_fail(call, &e);
-	if (admin_commit(call, "domain %s added to tenant %s, %s", buf_cstr(name), d.tenant,
+	if (admin_commit(call, d.tenant, "domain %s added to tenant %s, %s", buf_cstr(name), d.tenant,
 		state_of(&d)))
 		short_row(call, buf_cstr(name), &d);
 	return CTL_DONE;
@@ -155,7 +154,7 @@ ctl_domain_show(struct ctl_call *call)
 	enum ctl_result result = CTL_DONE;
 	struct record_domain d;
 
-	if (known_domain(call, &name, &d, &result)) {
+	if (admin_domain(call, &name, &d, &result)) {
 		ctl_text(call, "domain", buf_view(&name));
 		ctl_str(call, "tenant", d.tenant);
 		ctl_str(call, "state", state_of(&d));
@@ -164,6 +163,7 @@ ctl_domain_show(struct ctl_call *call)
 		ctl_number(call, "created_by", d.created_by);
 		ctl_time(call, "verified", d.verified_us);
 		ctl_bool(call, "forced", d.forced);
+		admin_settings(call, STORE_domain, &d);
 		ctl_row_end(call);
 	}
 	buf_free(&name);
@@ -182,7 +182,7 @@ mark_verified(struct ctl_call *call, const char *name, struct record_domain *d, 
 	d->verified_by = call->uid;
 	if (store_begin(s, &e) < 0 || store_put_domain(s, view_str(name), d, &e) < 0)
 		return admin_fail(call, &e);
-	if (admin_commit(call, "domain %s of tenant %s verified%s", name, d->tenant,
+	if (admin_commit(call, d->tenant, "domain %s of tenant %s verified%s", name, d->tenant,
 		forced ? " by the admin's word" : ""))
 		short_row(call, name, d);
 	return CTL_DONE;
@@ -288,7 +288,7 @@ ctl_domain_verify(struct ctl_call *call)
 	enum ctl_result result = CTL_DONE;
 	struct record_domain d;
 
-	if (known_domain(call, &name, &d, &result)) {
+	if (admin_domain(call, &name, &d, &result)) {
 		if (d.verified)
 			short_row(call, buf_cstr(&name), &d);
 		else if (ctl_flag(call, "force"))
@@ -309,12 +309,12 @@ ctl_domain_delete(struct ctl_call *call)
 	struct record_domain d;
 	struct err e;
 
-	if (known_domain(call, &name, &d, &result)) {
+	if (admin_domain(call, &name, &d, &result)) {
 		if (store_begin(s, &e) < 0 || store_del(s, STORE_domain, buf_view(&name), &e) < 0)
 			admin_fail(call, &e);
 		else
-			admin_commit(
-			    call, "domain %s of tenant %s deleted", buf_cstr(&name), d.tenant);
+			admin_commit(call, d.tenant, "domain %s of tenant %s deleted",
+			    buf_cstr(&name), d.tenant);
 	}
 	buf_free(&name);
 	return result;

@@ -3,141 +3,26 @@
  * The one place of policy: answers smtpd's questions about log-ins and senders, and the admin's
  * commands about tenants, keys and domains. Owns the database of all three.
  */
-#include <stdlib.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "authd/admin.h"
-#include "authd/check.h"
-#include "authd/txt.h"
-#include "lib/daemon.h"
+#include "authd/audit.h"
+#include "authd/authd.h"
+#include "authd/contain.h"
 
 enum { CHECKPOINT_MS = 5 * 60 * 1000, WATCH_MS = 2000 };
 
-struct authd {
-	struct daemon *daemon;
-	struct authd_store *store;
-	struct hasher hasher;
-	struct txt_client txt;
-	struct client *clients;
-	struct loop_timer checkpoint, watch;
-	bool ready;
-};
-
-/* A channel from an smtpd process. */
-struct client {
-	struct channel ch;
-	struct authd *d;
-	struct client *next;
-	struct loop_reap reap;
-};
-
-static bool
-on_auth(struct authd *d, struct channel *ch, const struct ipc_auth *m, int *fd)
-{
-	struct check_identity id;
-	struct policy_reply r;
-
-	(void)fd;
-	check_auth(d->store, &d->hasher, m->user, m->secret, &id, &r);
-	IPC_SEND(ch, auth_result, .req = m->req, .code = r.code, .esc = esc_pack(r.esc),
-	    .text = view_str(r.text), .tenant = view_str(id.tenant), .user = view_str(id.user),
-	    .why = view_str(r.why));
-	return true;
-}
-
-static bool
-on_mail_check(struct authd *d, struct channel *ch, const struct ipc_mail_check *m, int *fd)
-{
-	struct policy_reply r;
-
-	(void)fd;
-	check_mail(d->store, m->tenant, m->user, m->sender, &r);
-	IPC_SEND(ch, mail_result, .req = m->req, .code = r.code, .esc = esc_pack(r.esc),
-	    .text = view_str(r.text), .why = view_str(r.why));
-	return true;
-}
-
-static bool
-on_frame(struct channel *ch, uint16_t type, struct view body, int *fd)
-{
-	struct client *c = ch->ctx;
-	struct authd *d = c->d;
-
-	switch (type) {
-		IPC_SMTPD_TO_AUTHD(IPC_CASE)
-	default:
-		return false;
-	}
-}
-
-static void
-client_reaped(struct loop_reap *r)
-{
-	free(CONTAINER(r, struct client, reap));
-}
-
-static void
-leave(struct authd *d)
+void
+authd_leave(struct authd *d)
 {
 	struct err e;
 
+	usages_close(&d->usages);
 	/* Not closed: callbacks of this turn may still come for it. */
 	if (store_checkpoint(d->store, &e) < 0)
 		log_error("%s", e.text);
 	daemon_exit(d->daemon);
-}
-
-static void
-client_close(struct client *c)
-{
-	struct authd *d = c->d;
-	struct client **at = &d->clients;
-
-	while (*at && *at != c)
-		at = &(*at)->next;
-	if (*at == NULL)
-		return; /* closed before */
-	*at = c->next;
-	channel_close(&c->ch);
-	c->reap.free = client_reaped;
-	loop_reap(d->daemon->loop, &c->reap);
-	if (d->daemon->draining && d->clients == NULL)
-		leave(d); /* the last one that could ask is gone */
-}
-
-static void
-on_closed(struct channel *ch, const struct err *e)
-{
-	if (e)
-		log_warn("channel from %s %u: %s", role_name(ch->role), ch->instance, e->text);
-	client_close(ch->ctx);
-}
-
-static struct client *
-find_client(struct authd *d, uint32_t instance)
-{
-	struct client *c = d->clients;
-
-	while (c && c->ch.instance != instance)
-		c = c->next;
-	return c;
-}
-
-static void
-add_client(struct authd *d, uint32_t instance, int fd)
-{
-	static const struct channel_ops ops = { on_frame, on_closed };
-	struct client *former = find_client(d, instance), *c = x_calloc(1, sizeof(*c));
-
-	c->d = d;
-	c->next = d->clients;
-	d->clients = c;
-	if (channel_open(&c->ch, d->daemon->loop, fd, &ops, c, ROLE_SMTPD, instance) < 0) {
-		log_error("channel to smtpd %u could not be opened", instance);
-		close(fd);
-	}
-	if (former)
-		client_close(former);
 }
 
 /* Peers come before init() as well, when the state is still all zero. */
@@ -160,24 +45,27 @@ authd_peer(struct daemon *daemon, enum role role, uint32_t instance, int fd)
 
 	ready_for_peers(daemon);
 	if (role == ROLE_SMTPD)
-		add_client(d, instance, fd);
+		client_attach(d, instance, fd);
 	else if (role == ROLE_DNSD)
 		txt_client_connect(&d->txt, fd, instance);
+	else if (role == ROLE_QMGR)
+		queue_attach(d, instance, fd);
 	else
-		close(fd); /* has nothing to ask yet */
+		close(fd); /* has nothing to ask */
 }
 
 static void
 authd_peer_gone(struct daemon *daemon, enum role role, uint32_t instance)
 {
 	struct authd *d = daemon->state;
-	struct client *c = find_client(d, instance);
 
 	ready_for_peers(daemon);
 	if (role == ROLE_DNSD)
 		txt_client_disconnect(&d->txt);
-	else if (role == ROLE_SMTPD && c)
-		client_close(c);
+	else if (role == ROLE_QMGR)
+		queue_detach(d);
+	else if (role == ROLE_SMTPD)
+		client_detach(d, instance);
 }
 
 /*
@@ -193,7 +81,34 @@ on_watch(struct loop_timer *t)
 		log_error("the database failed: starting anew to recover it");
 		daemon_exit(d->daemon);
 	}
+	contain_look(d);
 	loop_timer_set(d->daemon->loop, &d->watch, WATCH_MS);
+}
+
+/* Only where return addresses are in use. */
+static void
+look_at_return_keys(struct authd *d)
+{
+	struct err e;
+	int rc = 0;
+
+	if (*d->set.bounce_domain)
+		rc = return_keys_rotate(&d->return_keys, d->store, clock_wall_us(),
+		    d->set.token_lifetime_s, &e);
+	if (rc < 0)
+		log_error("secret of return addresses: %s", e.text);
+	else if (rc > 0)
+		queue_tell_return_key(d);
+}
+
+static void
+prune_audit(struct authd *d)
+{
+	uint64_t keep_us = d->daemon->conf->audit_keep * 1000000;
+	struct err e;
+
+	if (audit_prune(d->store, clock_wall_us() - keep_us, &e) < 0 && e.class != ERR_DAMAGED)
+		log_error("audit trail: %s", e.text);
 }
 
 static void
@@ -204,7 +119,71 @@ on_checkpoint(struct loop_timer *t)
 
 	if (store_checkpoint(d->store, &e) < 0)
 		log_error("%s", e.text);
+	prune_audit(d);
+	look_at_return_keys(d);
 	loop_timer_set(d->daemon->loop, &d->checkpoint, CHECKPOINT_MS);
+}
+
+/* Made once, and kept: else a restart would tell users who exist from those who do not. */
+static int
+kept_seed(struct authd_store *s, uint64_t *seed, struct err *e)
+{
+	struct record_counter c;
+	int rc = store_get_counter(s, VIEW("salts"), &c, e);
+
+	if (rc == 1) {
+		*seed = c.value;
+		return 0;
+	}
+	c = (struct record_counter){ .value = *seed };
+	if (rc < 0 || store_begin(s, e) < 0)
+		return -1;
+	if (store_put_counter(s, VIEW("salts"), &c, e) == 0)
+		return store_commit(s, e);
+	store_abort(s);
+	return -1;
+}
+
+static int
+make_seeds(struct authd *d, struct err *e)
+{
+	uint64_t seed[2];
+
+	if (getrandom(seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
+		return err_errno(e, "getrandom");
+	brute_init(&d->brute, seed[0]);
+	if (kept_seed(d->store, &seed[1], e) < 0 && e->class != ERR_DAMAGED)
+		return -1;
+	return hasher_seed(&d->hasher, seed[1]) ? 0 :
+	    err_set(e, ERR_TEMP, ESC(4, 3, 0), "libcrypto failed");
+}
+
+static int
+authd_reload(struct daemon *daemon, struct err *e)
+{
+	struct authd *d = daemon->state;
+
+	(void)e;
+	settings_load(&d->set, daemon->conf);
+	look_at_return_keys(d);
+	return 0;
+}
+
+/*
+ * A database that is damaged is not served, nor is its process started again and again: every question
+ * is answered with a temporary failure, and every command with what was found.
+ */
+static int
+open_store(struct authd *d, struct err *e)
+{
+	d->store = store_open(".", e);
+	if (d->store == NULL && e->class == ERR_DAMAGED) {
+		d->store = store_open_damaged(e);
+		log_error("the policy database is damaged and is not served: %s: stop the suite, move "
+			  "its folder away, restore it with mtactl --offline import, start again",
+		    e->text);
+	}
+	return d->store ? 0 : -1;
 }
 
 static int
@@ -215,10 +194,21 @@ authd_init(struct daemon *daemon, struct err *e)
 	ready_for_peers(daemon);
 	if (hasher_open(&d->hasher, e) < 0)
 		return -1;
-	d->store = store_open(".", e);
-	if (d->store == NULL)
+	if (open_store(d, e) < 0)
 		return -1;
+	if (usages_open(&d->usages, daemon->loop, d->store, e) < 0 || make_seeds(d, e) < 0)
+		return -1;
+	if (return_keys_load(&d->return_keys, d->store, e) < 0 && e->class != ERR_DAMAGED)
+		return -1;
+	settings_load(&d->set, daemon->conf);
+	prune_audit(d);
+	look_at_return_keys(d);
 	store_set_txt_client(d->store, &d->txt);
+	contain_live(d, &d->live);
+	store_set_live(d->store, &d->live);
+	if (channel_is_open(&d->qmgr)) /* it came first */
+		contain_tell_all(d);
+	queue_tell_return_key(d);
 	d->checkpoint.fire = on_checkpoint;
 	d->watch.fire = on_watch;
 	loop_timer_set(daemon->loop, &d->checkpoint, CHECKPOINT_MS);
@@ -241,7 +231,7 @@ authd_drain(struct daemon *daemon)
 	struct authd *d = daemon->state;
 
 	if (d->clients == NULL)
-		leave(d);
+		authd_leave(d);
 }
 
 static const struct daemon_spec spec = {
@@ -250,6 +240,7 @@ static const struct daemon_spec spec = {
 	.sandbox = SANDBOX_AUTHD,
 	.max_fds = 1024,
 	.init = authd_init,
+	.reload = authd_reload,
 	.peer = authd_peer,
 	.peer_gone = authd_peer_gone,
 	.admin = authd_admin,

@@ -5,21 +5,13 @@
 
 enum { RECORD_VERSION = 1 };
 
-enum record_kind { RECORD_flag, RECORD_u32, RECORD_u64, RECORD_text, RECORD_bytes };
-
-struct record_field {
-	uint16_t tag;
-	enum record_kind kind;
-	size_t offset, size;
-};
-
 struct record_type {
 	const struct record_field *(*fields)(size_t *count);
 	size_t struct_size;
 };
 
 /* offsetof() needs the struct's name, which the lists do not carry: `self` is it. */
-#define RECORD_ROW(tag, kind, field, size) { (tag), RECORD_##kind, offsetof(self, field), (size) },
+#define RECORD_ROW(tag, kind, field, size) { (tag), RECORD_##kind, #field, offsetof(self, field), (size) },
 #define RECORD_DEFINE(record)                                                                      \
 	static const struct record_field *fields_##record(size_t *count)                           \
 	{                                                                                          \
@@ -44,6 +36,12 @@ RECORDS(RECORD_DEFINE)
 		}                                                                                  \
 	}
 RECORDS(RECORD_TAGS)
+
+const struct record_field *
+record_fields(const struct record_type *type, size_t *count)
+{
+	return type->fields(count);
+}
 
 static bool
 all_zero(const unsigned char *p, size_t n)

@@ -14,9 +14,16 @@
 
 struct authd_store;
 struct txt_client;
+struct db_env;
+struct live;
 
-/* dir: see db_env_open(). NULL on failure. */
+/* dir: see db_env_open(). Reads every record once. NULL on failure. */
 struct authd_store *store_open(const char *dir, struct err *e);
+/*
+ * What stands in for one that is damaged (store_open() said ERR_DAMAGED): every call fails with what
+ * was found. Never NULL.
+ */
+struct authd_store *store_open_damaged(const struct err *damage);
 /*
  * The same for a command that root runs while authd does not: the effective user becomes the owner
  * of the folder, until the process ends.
@@ -27,6 +34,10 @@ void store_close(struct authd_store **s);
 
 /* Only a new process can go on with it (db_env_dead()). */
 bool store_dead(const struct authd_store *s);
+/* The environment, for tables of others in it; they are closed before the store is. */
+struct db_env *store_env(const struct authd_store *s);
+/* The others committed something. */
+void store_mark_changed(struct authd_store *s);
 /* Nothing to do when nothing changed. */
 int store_checkpoint(struct authd_store *s, struct err *e);
 
@@ -34,12 +45,22 @@ int store_checkpoint(struct authd_store *s, struct err *e);
 void store_set_txt_client(struct authd_store *s, struct txt_client *c);
 struct txt_client *store_txt_client(const struct authd_store *s);
 
+/* What is known at run time beside the records (authd/live.h); NULL (offline): nothing. Borrowed. */
+void store_set_live(struct authd_store *s, const struct live *live);
+const struct live *store_live(const struct authd_store *s);
+
+/* Grows with every change: a reader in steps can tell that it saw one state. */
+uint64_t store_changes(const struct authd_store *s);
+
 int store_begin(struct authd_store *s, struct err *e);
 /* After a failure the change may be in force or not, now and after a restart. */
 int store_commit(struct authd_store *s, struct err *e);
 void store_abort(struct authd_store *s); /* also when nothing was begun */
 
-enum store_table { STORE_tenant, STORE_key, STORE_domain, STORE_TABLES };
+enum store_table { STORE_tenant, STORE_key, STORE_domain, STORE_counter, STORE_audit, STORE_return_key, STORE_TABLES };
+
+/* "tenant", "key", "domain": for people. */
+const char *store_table_word(enum store_table t);
 
 /* 1 found, 0 not, -1 error. The typed forms below are what callers use. */
 int store_get(struct authd_store *s, enum store_table t, struct view name, void *record,
@@ -57,6 +78,14 @@ int store_next(struct authd_store *s, enum store_table t, const char *tenant,
 /* How many keys or domains a tenant has. -1 on error. */
 int store_count(struct authd_store *s, enum store_table t, const char *tenant, uint64_t *count,
     struct err *e);
+
+/* The next serial of a key, inside the transaction. 0 or -1. */
+int store_next_serial(struct authd_store *s, uint32_t *serial, struct err *e);
+
+/* The last serial given out, and the same after an import that brought its own. */
+int store_last_serial(struct authd_store *s, uint32_t *serial, struct err *e);
+int store_put_serial(struct authd_store *s, uint32_t serial, struct err *e);
+const struct record_type *store_record_type(enum store_table t);
 
 #define STORE_TYPED(record)                                                                        \
 	static inline int store_get_##record(struct authd_store *s, struct view name,              \

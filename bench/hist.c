@@ -39,6 +39,23 @@ hist_add(struct hist *h, uint64_t ns)
 	h->bucket[bucket_of(ns)]++;
 }
 
+void
+hist_merge(struct hist *into, const struct hist *from)
+{
+	unsigned b;
+
+	if (from->count == 0)
+		return;
+	if (into->count == 0 || from->min < into->min)
+		into->min = from->min;
+	if (from->max > into->max)
+		into->max = from->max;
+	into->count += from->count;
+	into->sum += from->sum;
+	for (b = 0; b < HIST_BUCKETS; b++)
+		into->bucket[b] += from->bucket[b];
+}
+
 uint64_t
 hist_quantile(const struct hist *h, double q)
 {

@@ -21,6 +21,8 @@ struct hist {
 };
 
 void hist_add(struct hist *h, uint64_t ns);
+/* Adds all samples of from. */
+void hist_merge(struct hist *into, const struct hist *from);
 /* Value below which the share q (0..1) of the samples lies; 0 when there are none. */
 uint64_t hist_quantile(const struct hist *h, double q);
 /* Text line, or a JSON object of microseconds without a line end. */

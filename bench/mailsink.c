@@ -36,6 +36,8 @@ enum opt_id {
 	OPT_LOG,
 	OPT_FAIL,
 	OPT_MAX_MESSAGES,
+	OPT_DELAY,
+	OPT_TRACK,
 	OPT_STATS,
 	OPT_JSON,
 	OPT_HELP,
@@ -51,6 +53,8 @@ static const struct option long_options[] = {
     {"log", required_argument, NULL, OPT_LOG},
     {"fail", required_argument, NULL, OPT_FAIL},
     {"max-messages", required_argument, NULL, OPT_MAX_MESSAGES},
+    {"delay", required_argument, NULL, OPT_DELAY},
+    {"track", required_argument, NULL, OPT_TRACK},
     {"stats", no_argument, NULL, OPT_STATS},
     {"json", no_argument, NULL, OPT_JSON},
     {"help", no_argument, NULL, OPT_HELP},
@@ -66,6 +70,9 @@ static const char usage_text[] =
     "                       SHA-256 of the whole and of the body (dots unstuffed)\n"
     "  --fail PATTERN=CODE  refuse recipients that contain PATTERN; may be repeated\n"
     "  --max-messages N     end after N messages\n"
+    "  --delay MS           answer the end of data so much later\n"
+    "  --track PATTERN      times from mailsource's MAIL to here, of messages with such a "
+    "recipient\n"
     "  --stats              print totals at the end (SIGUSR1 prints them at any time)\n"
     "  --json               totals as one line of JSON\n"
     "prints \"listening PORT\" when it is ready\n";
@@ -136,6 +143,14 @@ parse_one(struct sink_options *o, int id, const char *arg)
 		return parse_rule(o, arg);
 	case OPT_MAX_MESSAGES:
 		return parse_number(arg, UINT64_MAX, &o->max_messages);
+	case OPT_TRACK:
+		o->track = arg;
+		return 0;
+	case OPT_DELAY:
+		if (parse_number(arg, 60000, &n) == -1)
+			return -1;
+		o->delay_ms = (unsigned)n;
+		return 0;
 	case OPT_STATS:
 		o->stats = true;
 		return 0;
@@ -193,8 +208,7 @@ worker_init(struct sink_worker *w, struct sink *sink, unsigned n)
 				   "%s250-SIZE %d\r\n250 ENHANCEDSTATUSCODES\r\n";
 	struct epoll_event ev = {.events = EPOLLIN};
 
-	w->sink = sink;
-	w->cell = &sink->cell[n];
+	*w = (struct sink_worker){.sink = sink, .cell = &sink->cell[n]};
 	w->ep = epoll_create1(EPOLL_CLOEXEC);
 	if (w->ep == -1 || epoll_ctl(w->ep, EPOLL_CTL_ADD, sink->listen_fd[n], &ev) == -1) {
 		perror("mailsink: epoll");
@@ -211,7 +225,7 @@ sink_worker_run(struct sink *sink, unsigned n)
 	struct epoll_event ev[EVENTS];
 	bool told = false;
 	sigset_t none;
-	int i, got;
+	int i, got, wait_ms = -1;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	worker_init(&w, sink, n);
@@ -219,13 +233,14 @@ sink_worker_run(struct sink *sink, unsigned n)
 	sigfillset(&none);
 	sigdelset(&none, SIGTERM);
 	for (;;) {
-		got = epoll_pwait(w.ep, ev, EVENTS, -1, &none);
+		got = epoll_pwait(w.ep, ev, EVENTS, wait_ms, &none);
 		for (i = 0; i < got; i++) {
 			if (ev[i].data.ptr == NULL)
 				accept_all(&w, sink->listen_fd[n]);
 			else
 				sink_session_event(ev[i].data.ptr);
 		}
+		wait_ms = sink_held_step(&w);
 		if (sink->opt.max_messages != 0 && !told &&
 		    total_messages(sink) >= sink->opt.max_messages) {
 			kill(getppid(), SIGTERM);
@@ -239,6 +254,7 @@ sink_worker_run(struct sink *sink, unsigned n)
 struct totals {
 	uint64_t messages, recipients, bytes, connections, handshakes, refused, first, last;
 	double cpu_s, seconds, rate;
+	struct hist end_to_end;
 };
 
 static uint64_t
@@ -263,6 +279,9 @@ totals(const struct sink *sink)
 {
 	struct totals t = {0};
 	unsigned i;
+
+	for (i = 0; i < sink->opt.workers; i++)
+		hist_merge(&t.end_to_end, &sink->cell[i].end_to_end);
 
 	for (i = 0; i < sink->opt.workers; i++) {
 		const struct sink_cell *c = &sink->cell[i];
@@ -291,11 +310,11 @@ report(const struct sink *sink)
 	static const char text[] =
 	    "messages=%llu recipients=%llu bytes=%llu connections=%llu handshakes=%llu "
 	    "refused=%llu "
-	    "first_connect=%.6f last_message=%.6f seconds=%.6f rate=%.1f cpu=%.6f\n";
+	    "first_connect=%.6f last_message=%.6f seconds=%.6f rate=%.1f cpu=%.6f ";
 	static const char json[] =
 	    "{\"messages\":%llu,\"recipients\":%llu,\"bytes\":%llu,\"connections\":%llu,"
 	    "\"handshakes\":%llu,\"refused\":%llu,\"first_connect\":%.6f,\"last_message\":%.6f,"
-	    "\"seconds\":%.6f,\"rate\":%.1f,\"cpu\":%.6f}\n";
+	    "\"seconds\":%.6f,\"rate\":%.1f,\"cpu\":%.6f,";
 	struct totals t = totals(sink);
 
 	printf(sink->opt.json ? json : text, (unsigned long long)t.messages,
@@ -303,6 +322,9 @@ report(const struct sink *sink)
 	    (unsigned long long)t.connections, (unsigned long long)t.handshakes,
 	    (unsigned long long)t.refused, (double)t.first / 1e9, (double)t.last / 1e9, t.seconds,
 	    t.rate, t.cpu_s);
+	hist_print(&t.end_to_end, "end_to_end", sink->opt.json, stdout);
+	if (sink->opt.json)
+		fputs("}\n", stdout);
 	fflush(stdout);
 }
 

@@ -34,6 +34,8 @@ enum opt_id {
 	OPT_JSON,
 	OPT_IDLE,
 	OPT_HOLD,
+	OPT_GATHER,
+	OPT_INTERVAL,
 	OPT_HELP,
 };
 
@@ -55,6 +57,8 @@ static const struct option long_options[] = {
     {"json", no_argument, NULL, OPT_JSON},
     {"idle", required_argument, NULL, OPT_IDLE},
     {"hold", required_argument, NULL, OPT_HOLD},
+    {"gather", no_argument, NULL, OPT_GATHER},
+    {"interval", required_argument, NULL, OPT_INTERVAL},
     {"help", no_argument, NULL, OPT_HELP},
     {NULL, 0, NULL, 0},
 };
@@ -76,6 +80,10 @@ static const char usage_text[] =
     "                       (rcpt%d@mailsink.invalid)\n"
     "  --idle N             only open N sessions (at most S at once under way),\n"
     "  --hold SECONDS       print \"idle ready\", and keep them that long (10)\n"
+    "  --gather             open all sessions first, print \"gathered\", send after a line on\n"
+    "                       standard input; connections stay open until that is at its end\n"
+    "  --interval MS        a session begins at most one message in so long; SIGTERM ends the run\n"
+    "                       after the messages under way\n"
     "  --timeout SECONDS    end of the run, come what may (300)\n"
     "  --json               one line of JSON instead of text\n";
 
@@ -131,6 +139,9 @@ parse_flag(struct source_options *o, int id)
 	case OPT_JSON:
 		o->json = true;
 		return 0;
+	case OPT_GATHER:
+		o->gather = true;
+		return 0;
 	default:
 		return -1;
 	}
@@ -184,6 +195,9 @@ parse_one(struct source_options *o, int id, const char *arg)
 	case OPT_IDLE:
 		o->idle = (unsigned)number(arg, 1, SOURCE_SESSIONS_MAX);
 		return 0;
+	case OPT_INTERVAL:
+		o->interval_ms = (unsigned)number(arg, 1, 1000000);
+		return 0;
 	case OPT_HOLD:
 		o->hold_s = (unsigned)number(arg, 0, 86400);
 		return 0;
@@ -211,25 +225,50 @@ options_read(struct source_options *o, int argc, char **argv)
 		if (id == '?' || parse_one(o, id, optarg) == -1)
 			exit(usage(stderr, 2));
 	}
-	if (optind != argc || o->target.len == 0 || (o->starttls && o->implicit_tls))
+	if (optind != argc || o->target.len == 0 || (o->starttls && o->implicit_tls) ||
+	    (o->gather && (o->idle > 0 || o->interval_ms > 0)))
 		exit(usage(stderr, 2));
 }
 
-/* Runs until the work is done or the clock says deadline; true: done. */
+typedef bool done_fn(const struct source *src);
+
+static volatile sig_atomic_t stop_wanted;
+
+static void
+on_term(int sig)
+{
+	(void)sig;
+	stop_wanted = 1;
+}
+
 static bool
-run_until(struct source *src, uint64_t deadline, bool to_the_end)
+never(const struct source *src)
+{
+	(void)src;
+	return false;
+}
+
+/* Runs until the work is done or the clock says deadline. */
+static void
+run_until(struct source *src, uint64_t deadline, done_fn *done)
 {
 	struct epoll_event ev[EVENTS];
 	uint64_t now = net_now_ns();
-	int i, n;
+	int i, n, wait_ms;
 
-	while (now < deadline && !(to_the_end && source_finished(src))) {
-		n = epoll_wait(src->ep, ev, EVENTS, (int)((deadline - now) / 1000000) + 1);
+	while (now < deadline && !done(src)) {
+		wait_ms = src->opt.interval_ms > 0 ? 1 : (int)((deadline - now) / 1000000) + 1;
+		n = epoll_wait(src->ep, ev, EVENTS, wait_ms);
 		for (i = 0; i < n; i++)
 			source_event(src, ev[i].data.ptr, ev[i].events);
+		if (stop_wanted) {
+			source_stop(src);
+			stop_wanted = 0;
+		}
+		if (src->opt.interval_ms > 0)
+			source_tick(src);
 		now = net_now_ns();
 	}
-	return source_finished(src);
 }
 
 static int
@@ -237,7 +276,8 @@ run_idle(struct source *src, uint64_t deadline)
 {
 	uint64_t hold;
 
-	if (!run_until(src, deadline, true) || src->idle_lost > 0) {
+	run_until(src, deadline, source_finished);
+	if (!source_finished(src) || src->idle_lost > 0) {
 		printf("idle failed: %u stand, %u lost\n", src->idle_now, src->idle_lost);
 		source_report(src, stdout);
 		return 1;
@@ -246,18 +286,50 @@ run_idle(struct source *src, uint64_t deadline)
 	    (double)(src->t_idle - src->t_first) / 1e9);
 	fflush(stdout);
 	hold = net_now_ns() + (uint64_t)src->opt.hold_s * 1000000000u;
-	run_until(src, hold < deadline ? hold : deadline, false);
+	run_until(src, hold < deadline ? hold : deadline, never);
 	printf("idle end: %u stand, %u lost\n", src->idle_now, src->idle_lost);
 	return src->idle_lost == 0 ? 0 : 1;
+}
+
+/* Waits for a line or the end of standard input; peers may wait that long. */
+static void
+wait_for_line(void)
+{
+	char ch;
+
+	while (read(STDIN_FILENO, &ch, 1) == 1 && ch != '\n')
+		;
+}
+
+static int
+gather(struct source *src, uint64_t deadline)
+{
+	run_until(src, deadline, source_gathered);
+	if (!source_gathered(src) || src->idle_lost > 0) {
+		fprintf(stderr, "mailsource: %u sessions stand, %u lost\n", src->idle_now,
+		    src->idle_lost);
+		return -1;
+	}
+	printf("gathered %u after %.3f s\n", src->idle_now,
+	    (double)(net_now_ns() - src->t_first) / 1e9);
+	fflush(stdout);
+	wait_for_line();
+	source_go(src);
+	return 0;
 }
 
 static int
 run_messages(struct source *src, uint64_t deadline)
 {
-	if (!run_until(src, deadline, true))
+	if (src->opt.gather && gather(src, deadline) == -1)
+		return 1;
+	run_until(src, deadline, source_finished);
+	if (!source_finished(src))
 		fprintf(stderr, "mailsource: timeout, %llu messages without a result\n",
 		    (unsigned long long)(src->opt.messages - src->accepted - src->failed));
 	source_report(src, stdout);
+	if (src->opt.gather)
+		wait_for_line();
 	return src->accepted == src->opt.messages ? 0 : 1;
 }
 
@@ -270,6 +342,8 @@ main(int argc, char **argv)
 
 	options_read(&src.opt, argc, argv);
 	signal(SIGPIPE, SIG_IGN);
+	if (src.opt.interval_ms > 0)
+		signal(SIGTERM, on_term);
 	alarm(src.opt.timeout_s + 10); /* should the loop itself ever hang */
 	net_raise_nofile();
 	src.ep = epoll_create1(EPOLL_CLOEXEC);

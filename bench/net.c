@@ -374,3 +374,11 @@ conn_arm(struct conn *c, int ep, void *ptr)
 	epoll_ctl(ep, c->armed == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, c->fd, &ev);
 	c->armed = ev.events;
 }
+
+void
+conn_disarm(struct conn *c, int ep)
+{
+	if (c->fd != -1 && c->armed != 0)
+		epoll_ctl(ep, EPOLL_CTL_DEL, c->fd, NULL);
+	c->armed = 0;
+}

@@ -41,6 +41,10 @@ struct conn {
 	int out_first, out_count;
 };
 
+/* Header field with the monotonic time of MAIL, twenty digits: the sink reads end-to-end times off
+ * it. */
+#define NET_SENT_FIELD "X-Bench-Sent: "
+
 /* Monotonic clock in nanoseconds; comparable between processes of one host. */
 uint64_t net_now_ns(void);
 
@@ -85,5 +89,7 @@ bool conn_unsent(const struct conn *c);
 
 /* Registers with epoll fd ep: output while a write is blocked, input otherwise. */
 void conn_arm(struct conn *c, int ep, void *ptr);
+/* No events until the next conn_arm(). */
+void conn_disarm(struct conn *c, int ep);
 
 #endif

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "bench/hist.h"
 #include "bench/net.h"
 
 enum {
@@ -30,13 +31,15 @@ struct sink_cell {
 	alignas(128) atomic_uint_least64_t messages;
 	atomic_uint_least64_t recipients, bytes, connections, handshakes, refused;
 	atomic_uint_least64_t first_connect, last_message; /* monotonic, ns; 0: none */
+	struct hist end_to_end; /* of tracked messages; exact once the worker is quiet */
 };
 
 struct sink_options {
 	struct net_addr listen;
 	unsigned workers;
 	bool starttls, stats, json;
-	const char *cert, *key, *log;
+	const char *cert, *key, *log, *track;
+	unsigned delay_ms;
 	uint64_t max_messages; /* 0: no limit */
 	struct sink_rule rule[SINK_RULES_MAX];
 	unsigned rules;
@@ -51,22 +54,25 @@ struct sink {
 	int listen_fd[SINK_WORKERS_MAX];
 };
 
+struct sink_session;
+struct sink_record;
+
 /* What a worker's sessions share. */
 struct sink_worker {
 	struct sink *sink;
 	struct sink_cell *cell;
 	int ep;
+	struct sink_session *held_first, *held_last; /* --delay: in the order of their time */
 	char ehlo_plain[256], ehlo_tls[256];
 };
-
-struct sink_session;
-struct sink_record;
 
 /* Never returns.  Serves listen_fd[n] until SIGTERM. */
 _Noreturn void sink_worker_run(struct sink *sink, unsigned n);
 
 void sink_session_open(struct sink_worker *w, int fd);
 void sink_session_event(struct sink_session *s);
+/* Answers the held messages whose time has come.  Milliseconds until the next one, -1: none. */
+int sink_held_step(struct sink_worker *w);
 
 /* Message record for --log.  Content comes in wire form, in pieces, without the final dot. */
 struct sink_record *sink_record_new(void);

@@ -14,6 +14,7 @@ enum {
 	INPUT_BUFFER = 32768,
 	REPLY_BUFFER = 8192,
 	REPLY_ROOM = 512, /* more than any one reply */
+	HEAD_KEEP = 4096, /* of a tracked message: more than its header */
 };
 
 enum data_state { DATA_NONE, DATA_FIRST, DATA_MORE };
@@ -26,6 +27,11 @@ struct sink_session {
 	unsigned rcpts;
 	uint64_t bytes;
 	struct sink_record *record; /* only with --log */
+	bool tracked;		    /* a recipient matched --track */
+	char *head;		    /* start of the content, only with --track */
+	size_t head_len;
+	uint64_t held_until; /* --delay: when the end of data is answered; 0: nothing held */
+	struct sink_session *held_next;
 	size_t reply_len;
 	char reply[REPLY_BUFFER];
 };
@@ -55,6 +61,8 @@ transaction_clear(struct sink_session *s)
 	s->have_mail = false;
 	s->rcpts = 0;
 	s->bytes = 0;
+	s->tracked = false;
+	s->head_len = 0;
 	if (s->record != NULL)
 		sink_record_begin(s->record);
 }
@@ -91,12 +99,12 @@ cmd_mail(struct sink_session *s, const char *arg, size_t len)
 }
 
 static bool
-contains(const char *text, size_t len, const struct sink_rule *rule)
+contains(const char *text, size_t len, const char *pattern, size_t pattern_len)
 {
 	size_t i;
 
-	for (i = 0; i + rule->len <= len; i++) {
-		if (strncasecmp(text + i, rule->pattern, rule->len) == 0)
+	for (i = 0; i + pattern_len <= len; i++) {
+		if (strncasecmp(text + i, pattern, pattern_len) == 0)
 			return true;
 	}
 	return false;
@@ -108,7 +116,7 @@ rule_for(const struct sink_options *opt, const char *addr, size_t len)
 	unsigned i;
 
 	for (i = 0; i < opt->rules; i++) {
-		if (contains(addr, len, &opt->rule[i]))
+		if (contains(addr, len, opt->rule[i].pattern, opt->rule[i].len))
 			return &opt->rule[i];
 	}
 	return NULL;
@@ -139,6 +147,9 @@ cmd_rcpt(struct sink_session *s, const char *arg, size_t len)
 		return;
 	}
 	s->rcpts++;
+	if (s->head != NULL &&
+	    contains(arg, len, s->w->sink->opt.track, strlen(s->w->sink->opt.track)))
+		s->tracked = true;
 	if (s->record != NULL)
 		sink_record_rcpt(s->record, arg, len);
 	reply(s, "250 2.1.5 Ok\r\n");
@@ -229,28 +240,83 @@ command(struct sink_session *s, const char *line, size_t len)
 }
 
 static void
+head_keep(struct sink_session *s, const char *data, size_t len)
+{
+	if (len > HEAD_KEEP - s->head_len)
+		len = HEAD_KEEP - s->head_len;
+	memcpy(s->head + s->head_len, data, len);
+	s->head_len += len;
+}
+
+/* Time since the MAIL that the header tells of; nothing when it tells none. */
+static void
+end_to_end_note(struct sink_session *s, uint64_t now)
+{
+	static const char field[] = "\r\n" NET_SENT_FIELD;
+	const char *p = memmem(s->head, s->head_len, field, sizeof(field) - 1);
+	char digits[21] = "";
+	uint64_t sent;
+
+	if (p == NULL || (size_t)(s->head + s->head_len - p) < sizeof(field) - 1 + 20)
+		return;
+	memcpy(digits, p + sizeof(field) - 1, 20);
+	sent = strtoull(digits, NULL, 10);
+	if (sent != 0 && sent <= now)
+		hist_add(&s->w->cell->end_to_end, now - sent);
+}
+
+static void
 content(struct sink_session *s, size_t n)
 {
 	if (s->record != NULL)
 		sink_record_content(s->record, s->c.in + s->c.in_pos, n);
+	if (s->tracked)
+		head_keep(s, s->c.in + s->c.in_pos, n);
 	s->bytes += n;
 	s->c.in_pos += n;
 }
 
 static void
-message_done(struct sink_session *s)
+message_answer(struct sink_session *s)
 {
 	struct sink_cell *cell = s->w->cell;
+	uint64_t now = net_now_ns();
 
+	if (s->tracked)
+		end_to_end_note(s, now);
 	if (s->record != NULL)
 		sink_record_write(s->record, s->bytes, s->w->sink->log_fd);
 	count(&cell->messages, 1);
 	count(&cell->recipients, s->rcpts);
 	count(&cell->bytes, s->bytes);
-	atomic_store_explicit(&cell->last_message, net_now_ns(), memory_order_relaxed);
-	s->data = DATA_NONE;
+	atomic_store_explicit(&cell->last_message, now, memory_order_relaxed);
 	transaction_clear(s);
 	reply(s, "250 2.0.0 Ok\r\n");
+}
+
+/* All delays are equal, so the list is in the order of its times. */
+static void
+message_hold(struct sink_session *s)
+{
+	struct sink_worker *w = s->w;
+
+	s->held_until = net_now_ns() + (uint64_t)w->sink->opt.delay_ms * 1000000u;
+	s->held_next = NULL;
+	if (w->held_last != NULL)
+		w->held_last->held_next = s;
+	else
+		w->held_first = s;
+	w->held_last = s;
+}
+
+static void
+message_done(struct sink_session *s)
+{
+	s->data = DATA_NONE;
+	if (s->w->sink->opt.delay_ms > 0)
+		message_hold(s);
+	else
+		message_answer(s);
 }
 
 /* false: needs more input.  Keeps the last four bytes, which may begin the end mark. */
@@ -287,6 +353,7 @@ session_free(struct sink_session *s)
 {
 	conn_free(&s->c);
 	sink_record_free(s->record);
+	free(s->head);
 	free(s);
 }
 
@@ -320,6 +387,8 @@ input(struct sink_session *s)
 		}
 		if (s->closing)
 			return -1;
+		if (s->held_until != 0)
+			return replies_flush(s) == -1 ? -1 : 0;
 		if (s->start_tls) {
 			s->start_tls = false;
 			return conn_tls_start(&s->c, s->w->sink->tls, true, NULL) == -1 ? -1 : 1;
@@ -370,13 +439,44 @@ session_step(struct sink_session *s)
 	return 0;
 }
 
-void
-sink_session_event(struct sink_session *s)
+/* A held session stays, and gets no events, until its message has been answered. */
+static void
+session_after(struct sink_session *s, int rc)
 {
-	if (session_step(s) == -1)
+	if (s->held_until != 0)
+		conn_disarm(&s->c, s->w->ep);
+	else if (rc == -1)
 		session_free(s);
 	else
 		conn_arm(&s->c, s->w->ep, s);
+}
+
+void
+sink_session_event(struct sink_session *s)
+{
+	session_after(s, session_step(s));
+}
+
+int
+sink_held_step(struct sink_worker *w)
+{
+	struct sink_session *s;
+	uint64_t now;
+	int rc;
+
+	if (w->held_first == NULL)
+		return -1;
+	now = net_now_ns();
+	while ((s = w->held_first) != NULL && s->held_until <= now) {
+		w->held_first = s->held_next;
+		if (w->held_first == NULL)
+			w->held_last = NULL;
+		s->held_until = 0;
+		message_answer(s);
+		rc = input(s);
+		session_after(s, rc == 1 ? session_step(s) : rc);
+	}
+	return s == NULL ? -1 : (int)((s->held_until - now) / 1000000) + 1;
 }
 
 void
@@ -392,6 +492,8 @@ sink_session_open(struct sink_worker *w, int fd)
 	conn_open(&s->c, fd);
 	if (w->sink->log_fd != -1)
 		s->record = sink_record_new();
+	if (w->sink->opt.track != NULL && (s->head = malloc(HEAD_KEEP)) == NULL)
+		abort();
 	transaction_clear(s);
 	count(&cell->connections, 1);
 	if (atomic_load_explicit(&cell->first_connect, memory_order_relaxed) == 0)

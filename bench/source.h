@@ -19,9 +19,9 @@ enum {
 struct source_options {
 	struct net_addr target;
 	uint64_t messages;
-	unsigned sessions, recipients, per_connection, timeout_s, idle, hold_s;
+	unsigned sessions, recipients, per_connection, timeout_s, idle, hold_s, interval_ms;
 	uint64_t size_bytes;
-	bool pipelining, starttls, implicit_tls, tls_resume, json;
+	bool pipelining, starttls, implicit_tls, tls_resume, json, gather;
 	const char *auth, *from, *to;
 };
 
@@ -41,9 +41,10 @@ struct source {
 	SSL_CTX *tls;
 	SSL_SESSION *ticket; /* latest TLS session, for resumption */
 	struct session *session;
-	unsigned slots, slots_done; /* sessions that exist, that have ended for good */
-	unsigned slots_opened;	    /* idle mode: opened so far */
-	unsigned idle_now, idle_lost;
+	unsigned slots, slots_done;   /* sessions that exist, that have ended for good */
+	unsigned slots_opened;	      /* so far; idle and gather mode open them in batches */
+	unsigned idle_now, idle_lost; /* stand after EHLO, and did not come so far */
+	bool go;		      /* gather mode: the sessions may send */
 	char *auth_line;
 	char *body; /* shared content after the header, with the final dot */
 	size_t body_len;
@@ -62,13 +63,23 @@ int source_prepare(struct source *src);
 void source_release(struct source *src);
 /* Opens the first sessions. */
 void source_begin(struct source *src);
+/* Gather mode: every session stands after EHLO, or is lost. */
+bool source_gathered(const struct source *src);
+/* Gather mode: all sessions begin; the clock of the run starts here. */
+void source_go(struct source *src);
+/* Interval mode: begins the messages whose time has come. */
+void source_tick(struct source *src);
+/* Begins no further message. */
+void source_stop(struct source *src);
 /* An epoll event of the session behind ptr. */
 void source_event(struct source *src, void *ptr, uint32_t events);
 /* Every message is accounted for and every session closed (idle mode: all stand or are lost). */
 bool source_finished(const struct source *src);
 
-/* Header of message number n; its length depends on the options only. */
-size_t source_header(const struct source *src, uint64_t n, char out[SOURCE_HEADER_MAX]);
+/* Header of message number n whose MAIL went out at t_mail; its length depends on the options only.
+ */
+size_t source_header(
+    const struct source *src, uint64_t n, uint64_t t_mail, char out[SOURCE_HEADER_MAX]);
 /* The address pattern with %d replaced by ten digits. */
 void source_address(const char *pattern, uint64_t n, char out[SOURCE_ADDR_MAX + 16]);
 

@@ -64,6 +64,7 @@ message_begin(struct session *s)
 	s->rcpt_seen = s->rcpt_ok = 0;
 	s->sent_here++;
 	s->t_mail = net_now_ns();
+	s->t_next = s->t_mail + (uint64_t)src->opt.interval_ms * 1000000u;
 	s->t_data = 0;
 	cmd_add(s, "MAIL FROM:<", src->opt.from, ">");
 	if (pipelined(s)) {
@@ -74,21 +75,32 @@ message_begin(struct session *s)
 	cmd_send(s, ST_MAIL);
 }
 
-static void
-session_next(struct session *s)
+/* Used up: this many messages are all that one connection takes. */
+static bool
+connection_full(const struct session *s)
 {
-	struct source *src = s->src;
-	unsigned limit = src->opt.per_connection;
+	unsigned limit = s->src->opt.per_connection;
 
 	if (s->mail_max != 0 && (limit == 0 || s->mail_max < limit))
 		limit = s->mail_max;
-	if (src->opt.idle > 0) {
+	return limit != 0 && s->sent_here >= limit;
+}
+
+void
+session_next(struct session *s)
+{
+	struct source *src = s->src;
+
+	if (src->opt.idle > 0 || !src->go) {
 		s->state = ST_IDLE;
-		if (++src->idle_now == src->opt.idle)
+		if (++src->idle_now == src->slots)
 			src->t_idle = net_now_ns();
-	} else if (src->next_message >= src->opt.messages ||
-		   (limit != 0 && s->sent_here >= limit)) {
+	} else if (src->next_message >= src->opt.messages && src->opt.gather) {
+		session_rest(s);
+	} else if (src->next_message >= src->opt.messages || connection_full(s)) {
 		send_simple(s, "QUIT", ST_QUIT);
+	} else if (src->opt.interval_ms > 0 && net_now_ns() < s->t_next) {
+		s->state = ST_IDLE;
 	} else {
 		message_begin(s);
 	}
@@ -105,7 +117,7 @@ content_send(struct session *s)
 		conn_put(&s->c, ".\r\n", 3);
 		return;
 	}
-	len = source_header(src, s->number, s->header);
+	len = source_header(src, s->number, s->t_mail, s->header);
 	conn_put(&s->c, s->header, len);
 	conn_put(&s->c, src->body, src->body_len);
 	src->bytes += len + src->body_len - 3;

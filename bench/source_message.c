@@ -24,7 +24,7 @@ source_address(const char *pattern, uint64_t n, char out[SOURCE_ADDR_MAX + 16])
 }
 
 size_t
-source_header(const struct source *src, uint64_t n, char out[SOURCE_HEADER_MAX])
+source_header(const struct source *src, uint64_t n, uint64_t t_mail, char out[SOURCE_HEADER_MAX])
 {
 	char to[SOURCE_ADDR_MAX + 16];
 	int len;
@@ -32,9 +32,10 @@ source_header(const struct source *src, uint64_t n, char out[SOURCE_HEADER_MAX])
 	source_address(src->opt.to, n * src->opt.recipients, to);
 	len = snprintf(out, SOURCE_HEADER_MAX,
 	    "From: <%s>\r\nTo: <%s>\r\nSubject: Measurement message %010llu\r\n"
-	    "Date: %s\r\nMessage-ID: <%010llu.%s@mailsource.invalid>\r\n\r\n",
-	    src->opt.from, to, (unsigned long long)n, src->date, (unsigned long long)n,
-	    src->run_id);
+	    "Date: %s\r\nMessage-ID: <%010llu.%s@mailsource.invalid>\r\n" NET_SENT_FIELD
+	    "%020llu\r\n\r\n",
+	    src->opt.from, to, (unsigned long long)n, src->date, (unsigned long long)n, src->run_id,
+	    (unsigned long long)t_mail);
 	return (size_t)len;
 }
 
@@ -65,7 +66,7 @@ static int
 body_build(struct source *src)
 {
 	char header[SOURCE_HEADER_MAX];
-	size_t used = source_header(src, 0, header), len = 2;
+	size_t used = source_header(src, 0, 0, header), len = 2;
 
 	if (src->opt.size_bytes > used + len)
 		len = (size_t)src->opt.size_bytes - used;

@@ -69,7 +69,7 @@ report_json(const struct source *src, const struct rusage *ru, FILE *fp)
 	    (double)src->t_first / 1e9, (double)src->t_last / 1e9, elapsed(src), rate(src),
 	    seconds(&ru->ru_utime), seconds(&ru->ru_stime));
 	errors_print(src, true, fp);
-	fputs("},\"latency_us\":{", fp);
+	fprintf(fp, "},\"run_id\":\"%s\",\"latency_us\":{", src->run_id);
 	hist_print(&src->banner, "banner", true, fp);
 	fputc(',', fp);
 	hist_print(&src->transaction, "transaction", true, fp);

@@ -7,7 +7,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { REPLY_BUFFER = 8192 };
+enum {
+	REPLY_BUFFER = 8192,
+	GATHER_BATCH = 50, /* connects at a time, so that no listen queue overflows */
+};
 
 /* -- leaving -- */
 
@@ -17,7 +20,14 @@ session_done(struct session *s)
 	conn_free(&s->c);
 	free(s->cmd);
 	s->cmd = NULL;
+	s->src->slots_done += s->state != ST_REST;
 	s->state = ST_CLOSED;
+}
+
+void
+session_rest(struct session *s)
+{
+	s->state = ST_REST;
 	s->src->slots_done++;
 }
 
@@ -26,7 +36,7 @@ void
 session_again(struct session *s)
 {
 	conn_close(&s->c);
-	if (s->src->opt.idle == 0 && s->src->next_message < s->src->opt.messages)
+	if (s->src->opt.idle == 0 && s->src->go && s->src->next_message < s->src->opt.messages)
 		session_open(s);
 	else
 		session_done(s);
@@ -38,13 +48,13 @@ session_lost(struct session *s, enum source_error why)
 {
 	struct source *src = s->src;
 
-	if (s->state == ST_QUIT) {
+	if (s->state == ST_QUIT || s->state == ST_REST) {
 		session_again(s);
 		return;
 	}
 	if (why != SOURCE_ERR_MAX)
 		src->errors[why]++;
-	if (src->opt.idle > 0) {
+	if (src->opt.idle > 0 || !src->go) {
 		src->idle_now -= s->state == ST_IDLE;
 		src->idle_lost++;
 	} else if (!s->has_message && s->sent_here == 0 && src->next_message < src->opt.messages) {
@@ -220,19 +230,23 @@ slot_open(struct source *src)
 	session_open(s);
 }
 
-/* Idle mode opens no more than opt.sessions at a time, so the backlog of the target never fills. */
+/* Idle and gather mode open a batch at a time, so the backlog of the target never fills. */
 static void
 slots_fill(struct source *src)
 {
+	unsigned batch = src->opt.idle > 0 ? src->opt.sessions
+			 : src->go	   ? src->slots
+					   : GATHER_BATCH;
+
 	while (src->slots_opened < src->slots &&
-	       (src->opt.idle == 0 ||
-		   src->slots_opened - src->idle_now - src->idle_lost < src->opt.sessions))
+	       (batch == src->slots || src->slots_opened - src->idle_now - src->idle_lost < batch))
 		slot_open(src);
 }
 
 void
 source_begin(struct source *src)
 {
+	src->go = !src->opt.gather;
 	src->slots = src->opt.idle > 0 ? src->opt.idle : src->opt.sessions;
 	if (src->opt.idle == 0 && src->slots > src->opt.messages)
 		src->slots = (unsigned)src->opt.messages;
@@ -254,6 +268,60 @@ source_event(struct source *src, void *ptr, uint32_t events)
 	if (s->state != ST_CLOSED)
 		conn_arm(&s->c, src->ep, s);
 	slots_fill(src);
+}
+
+bool
+source_gathered(const struct source *src)
+{
+	return src->idle_now + src->idle_lost >= src->slots;
+}
+
+/* What was queued outside an event. */
+static void
+session_push(struct session *s)
+{
+	session_flush(s);
+	if (s->state != ST_CLOSED)
+		conn_arm(&s->c, s->src->ep, s);
+}
+
+void
+source_go(struct source *src)
+{
+	unsigned i;
+
+	src->go = true;
+	src->t_first = net_now_ns();
+	for (i = 0; i < src->slots; i++) {
+		session_next(&src->session[i]);
+		session_push(&src->session[i]);
+	}
+}
+
+void
+source_tick(struct source *src)
+{
+	uint64_t now = net_now_ns();
+	unsigned i;
+
+	for (i = 0; i < src->slots_opened; i++) {
+		struct session *s = &src->session[i];
+
+		if (s->state == ST_IDLE && now >= s->t_next) {
+			session_next(s);
+			session_push(s);
+		}
+	}
+}
+
+void
+source_stop(struct source *src)
+{
+	unsigned i;
+
+	src->opt.messages = src->next_message;
+	for (i = 0; i < src->slots_opened; i++)
+		src->session[i].t_next = 0;
 }
 
 bool

@@ -18,7 +18,8 @@ enum state {
 	ST_BODY,
 	ST_RSET,
 	ST_QUIT,
-	ST_IDLE,
+	ST_IDLE, /* stands: for good (idle), until the go, or until t_next */
+	ST_REST, /* gather mode: all is sent, the connection stays */
 	ST_MAX,
 };
 
@@ -31,6 +32,7 @@ struct session {
 	unsigned rcpt_seen, rcpt_ok;
 	uint64_t number; /* of the message in hand */
 	uint64_t t_connect, t_mail, t_data;
+	uint64_t t_next; /* interval mode: earliest next MAIL */
 	char *cmd;
 	size_t cmd_len, cmd_cap;
 	char header[SOURCE_HEADER_MAX];
@@ -40,6 +42,8 @@ struct session {
 void session_open(struct session *s);
 /* Closes; connects anew while there is work, ends the slot otherwise. */
 void session_again(struct session *s);
+/* The session's slot has no more to do; its connection may stay. */
+void session_rest(struct session *s);
 /* A connection that broke; SOURCE_ERR_MAX when the cause has been counted already. */
 void session_lost(struct session *s, enum source_error why);
 
@@ -48,5 +52,7 @@ void session_line(struct session *s, const char *line, size_t len);
 /* The message in hand, if any, was not accepted. */
 void session_message_failed(struct session *s);
 void session_ehlo(struct session *s);
+/* The next message, or QUIT, or rest. */
+void session_next(struct session *s);
 
 #endif

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "bounce/reporter.h"
+#include "bounce/returned.h"
 #include "lib/daemon.h"
 
 /* The channel to qmgr; outlives its end until the turn is over. */
@@ -61,6 +62,25 @@ on_report(struct bounce *b, struct channel *ch, struct ipc_report *m, int *fd)
 		return true;
 	}
 	return reporter_take(&b->reporter, m, fd);
+}
+
+/*
+ * The address alone tells that something came back, for which message, recipient and key. authd has
+ * checked it when it came.
+ */
+static bool
+on_returned(struct bounce *b, struct channel *ch, struct ipc_returned *m, int *fd)
+{
+	struct token t;
+	struct view local = m->rcpt;
+
+	(void)b, (void)fd;
+	if (token_parse(NULL, 0, view_cut(&local, '@'), 0, &t) == TOKEN_MALFORMED)
+		log_error("%s", "a return address that is none came out of the queue");
+	else
+		returned_note(m, &t);
+	IPC_SEND(ch, returned_done, .req = m->req);
+	return true;
 }
 
 static bool

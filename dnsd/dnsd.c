@@ -242,6 +242,7 @@ static const struct daemon_spec spec = {
 	.reload = dnsd_reload,
 	.material = dnsd_material,
 	.peer = dnsd_peer,
+	.admin = dnsd_admin,
 };
 
 int

@@ -10,6 +10,7 @@
 enum { LOOKUP_BUCKETS = 4096, LOOKUPS_MAX = 50000 };
 
 struct lookup;
+struct ctl_call;
 
 /* One asking process. Kept until its channel is closed and no request points here. */
 struct peer {
@@ -18,6 +19,9 @@ struct peer {
 	struct peer *next;
 	size_t requests;
 	bool closed;
+	/* For a question that no channel brought (admin.c): takes the answer. */
+	void (*txt)(struct peer *p, const struct ipc_txt_answer *m);
+	struct ctl_call *call; /* NULL: it is gone */
 	struct loop_reap reap;
 };
 
@@ -35,5 +39,8 @@ struct dnsd {
 
 /* Nobody waits for p any more when its channel is closed too. */
 void peer_release(struct peer *p);
+
+/* A control connection. */
+void dnsd_admin(struct daemon *daemon, uint32_t uid, int fd);
 
 #endif

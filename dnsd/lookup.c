@@ -426,9 +426,9 @@ lookup_txt(struct peer *p, const struct ipc_txt_query *m)
 	struct answer_name name;
 
 	if (!answer_name_parse(m->name, &name))
-		IPC_SEND(&p->ch, txt_answer, .req = m->req, .status = DNS_NXDOMAIN);
+		txt_answered(p, &(struct ipc_txt_answer){ .req = m->req, .status = DNS_NXDOMAIN });
 	else if (overloaded(p))
-		IPC_SEND(&p->ch, txt_answer, .req = m->req, .status = DNS_TEMP);
+		txt_answered(p, &(struct ipc_txt_answer){ .req = m->req, .status = DNS_TEMP });
 	else
 		request(p, m->req, LOOKUP_TXT, &name, VIEW(""));
 }

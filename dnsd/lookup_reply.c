@@ -130,15 +130,24 @@ reply_ptr(const struct lookup *l, struct peer *p, uint64_t req)
 	IPC_SEND(&p->ch, ptr_answer, .req = req, .status = s == DNS_OK ? DNS_NXDOMAIN : (uint8_t)s);
 }
 
+void
+txt_answered(struct peer *p, const struct ipc_txt_answer *m)
+{
+	if (p->txt)
+		p->txt(p, m);
+	else
+		channel_send(&p->ch, &ipc_desc_txt_answer, m, -1);
+}
+
 static void
 reply_txt(const struct lookup *l, struct peer *p, uint64_t req)
 {
 	struct buf text = BUF_INIT(IPC_TEXT_MAX);
 
 	explain(l, l->status, NULL, &text);
-	IPC_SEND(&p->ch, txt_answer, .req = req, .status = (uint8_t)l->status, .secure = l->secure,
-	    .ttl_s = l->status == DNS_OK ? l->ttl_s : NEGATIVE_TTL_S, .text = buf_view(&text),
-	    .strings = buf_view(&l->strings));
+	txt_answered(p, &(struct ipc_txt_answer){ .req = req, .status = (uint8_t)l->status,
+		.secure = l->secure, .ttl_s = l->status == DNS_OK ? l->ttl_s : NEGATIVE_TTL_S,
+		.text = buf_view(&text), .strings = buf_view(&l->strings) });
 	buf_free(&text);
 }
 

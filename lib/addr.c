@@ -110,8 +110,9 @@ domain_is_literal(struct view v)
 
 /* Length of the dot-atom or quoted string at the front of v; 0 when there is neither. */
 static size_t
-local_length(struct view v, bool utf8)
+local_length(struct view v, unsigned flags)
 {
+	bool utf8 = flags & ADDR_UTF8;
 	size_t i = 0;
 
 	if (v.n && v.p[0] == '"') {
@@ -124,6 +125,10 @@ local_length(struct view v, bool utf8)
 		}
 		return i < v.n ? i + 1 : 0;
 	}
+	while (flags & ADDR_DOTS && i < v.n && (v.p[i] == '.' || is_atext((unsigned char)v.p[i], utf8)))
+		i++;
+	if (flags & ADDR_DOTS)
+		return i;
 	while (i < v.n && is_atext((unsigned char)v.p[i], utf8)) {
 		while (i < v.n && is_atext((unsigned char)v.p[i], utf8))
 			i++;
@@ -153,7 +158,7 @@ static int
 take_mailbox(struct view *v, unsigned flags, struct addr *out, struct err *e)
 {
 	bool utf8 = flags & ADDR_UTF8;
-	size_t n = local_length(*v, utf8);
+	size_t n = local_length(*v, flags);
 
 	out->local = view_first(*v, n);
 	*v = view_skip(*v, n);

@@ -18,7 +18,8 @@ struct addr {
 enum addr_flags {
 	ADDR_UTF8 = 1,	    /* SMTPUTF8 was given: UTF-8 is allowed, and must be valid */
 	ADDR_NULL = 2,	    /* "<>" is allowed */
-	ADDR_POSTMASTER = 4 /* "<postmaster>" is allowed */
+	ADDR_POSTMASTER = 4, /* "<postmaster>" is allowed */
+	ADDR_DOTS = 8	    /* dots in the local part may stand anywhere: not RFC 5321 (P28) */
 };
 
 /*

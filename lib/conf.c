@@ -5,6 +5,9 @@
 
 #include "lib/conf_table.h"
 
+/* The first members of each `many` block. */
+enum { NAME, WHERE };
+
 void
 conf_free(struct conf **c)
 {
@@ -20,8 +23,10 @@ conf_free(struct conf **c)
 			for (size_t k = 0; k < count; k++)
 				if (d[k].kind->release)
 					d[k].kind->release(base + d[k].offset);
-			if (b->many)
-				free(*(char **)(void *)base);
+			if (b->many) {
+				free(((char **)(void *)base)[NAME]);
+				free(((char **)(void *)base)[WHERE]);
+			}
 		}
 		if (b->many)
 			free(conf_block_get(*c, b, 0));
@@ -43,10 +48,29 @@ default_postmaster(struct conf *c)
 	buf_free(&b);
 }
 
+/* For messages about what only a later look at the files can find. */
+static void
+set_where(struct conf_parse *p)
+{
+	struct buf b = BUF_INIT(2 * CONF_WORD_MAX);
+
+	for (size_t i = 0; i < p->instance_count; i++) {
+		const struct conf_instance *in = &p->instances[i];
+		struct conf_pos at = conf_where(p, in, NULL);
+		if (!in->block->many)
+			continue;
+		buf_clear(&b);
+		buf_printf(&b, "%s:%u:%u", at.file, at.line, at.column);
+		((char **)conf_block_get(p->conf, in->block, in->index))[WHERE] = x_strdup(buf_cstr(&b));
+	}
+	buf_free(&b);
+}
+
 /* The result of a reading: errors discard it, warnings are shown with it. */
 static struct conf *
 finish(struct conf_parse *p, struct buf *errors)
 {
+	set_where(p);
 	if (p->error_count)
 		conf_free(&p->conf);
 	else if (errors)

@@ -58,6 +58,12 @@ struct conf_auth {
 #define CONF_CHOICE_ENUM_received(name, text) CONF_RECEIVED_##name,
 #define CONF_CHOICE_ENUM_method(name, text) CONF_METHOD_##name,
 #define CONF_CHOICE_ENUM_level(name, text) CONF_LEVEL_##name,
+#define CONF_CHOICE_ENUM_header_from(name, text) CONF_HEADER_FROM_##name,
+#define CONF_CHOICE_ENUM_duplicates(name, text) CONF_DUPLICATES_##name,
+#define CONF_CHOICE_ENUM_version(name, text) CONF_VERSION_##name,
+#define CONF_CHOICE_ENUM_canon(name, text) CONF_CANON_##name,
+#define CONF_CHOICE_ENUM_unsigned(name, text) CONF_UNSIGNED_##name,
+#define CONF_CHOICE_ENUM_failure(name, text) CONF_FAILURE_##name,
 #define CONF_CHOICE_DECLARE(c) enum conf_##c { CONF_CHOICE_##c(CONF_CHOICE_ENUM_##c) };
 CONF_CHOICES(CONF_CHOICE_DECLARE)
 
@@ -76,6 +82,12 @@ typedef enum conf_policy conf_t_choice_policy;
 typedef enum conf_received conf_t_choice_received;
 typedef enum conf_method conf_t_choice_method;
 typedef enum conf_level conf_t_choice_level;
+typedef enum conf_header_from conf_t_choice_header_from;
+typedef enum conf_duplicates conf_t_choice_duplicates;
+typedef enum conf_version conf_t_choice_version;
+typedef enum conf_canon conf_t_choice_canon;
+typedef enum conf_unsigned conf_t_choice_unsigned;
+typedef enum conf_failure conf_t_choice_failure;
 
 #define CONF_MEMBER(kind, field, directive, deflt, min, max, doc) conf_t_##kind field;
 #define CONF_STRUCT_one(block)                                                                     \
@@ -85,6 +97,7 @@ typedef enum conf_level conf_t_choice_level;
 #define CONF_STRUCT_many(block)                                                                    \
 	struct conf_##block {                                                                      \
 		char *name;                                                                        \
+		char *where; /* "file:line:column" of its beginning, for messages */               \
 		CONF_##block(CONF_MEMBER)                                                          \
 	};
 #define CONF_STRUCT(kind, block) CONF_STRUCT_##kind(block)
@@ -143,6 +156,8 @@ bool conf_parse_duration(struct view v, uint64_t *seconds);
 bool conf_parse_size(struct view v, uint64_t *bytes);
 bool conf_parse_cidr(struct view v, struct cidr *out);
 bool conf_parse_hostport(struct view v, struct hostport *out); /* out->text is owned */
+/* "unix:PATH" or "inet:" and a hostport; `len` is 0 on failure. */
+bool conf_parse_socket(struct view v, struct sockaddr_storage *out, socklen_t *len);
 bool conf_parse_relay(struct view v, struct relay *out);       /* out->host is owned */
 bool conf_host_valid(struct view v); /* a host name in ASCII, not an address */
 bool cidr_match(const struct cidr *c, const struct sockaddr *sa);

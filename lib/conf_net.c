@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 
 #include "lib/conf.h"
 
@@ -174,6 +175,29 @@ conf_parse_hostport(struct view v, struct hostport *out)
 	}
 	*out = h;
 	return true;
+}
+
+bool
+conf_parse_socket(struct view v, struct sockaddr_storage *out, socklen_t *len)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	struct hostport h;
+
+	*out = (struct sockaddr_storage){ 0 };
+	*len = 0;
+	if (view_starts(v, "unix:")) {
+		v = view_skip(v, 5);
+		if (v.n == 0 || v.p[0] != '/' || v.n >= sizeof(un.sun_path))
+			return false;
+		memcpy(un.sun_path, v.p, v.n);
+		memcpy(out, &un, sizeof(un));
+		*len = sizeof(un);
+	} else if (view_starts(v, "inet:") && conf_parse_hostport(view_skip(v, 5), &h)) {
+		*out = h.addr;
+		*len = h.len;
+		free(h.text);
+	}
+	return *len != 0;
 }
 
 /* Labels of 1-63 letters, digits, '-' and '_'; not an address in disguise (the last label has a

@@ -22,13 +22,26 @@
 	X(exponential, "exponential") X(linear, "linear") X(steps, "steps")
 #define CONF_CHOICE_level(X)                                                                       \
 	X(debug, "debug") X(info, "info") X(warning, "warning") X(error, "error")
-#define CONF_CHOICES(C) C(tls) C(policy) C(received) C(method) C(level)
+#define CONF_CHOICE_version(X) X(1_2, "1.2") X(1_3, "1.3")
+#define CONF_CHOICE_canon(X) X(simple, "simple") X(relaxed, "relaxed")
+#define CONF_CHOICE_unsigned(X) X(send, "send") X(defer, "defer") X(refuse, "refuse")
+#define CONF_CHOICE_failure(X) X(tempfail, "tempfail") X(accept, "accept") X(reject, "reject")
+#define CONF_CHOICE_header_from(X) X(any, "any") X(tenant, "tenant")
+#define CONF_CHOICE_duplicates(X) X(refuse, "refuse") X(log, "log") X(accept, "accept")
+#define CONF_CHOICES(C)                                                                            \
+	C(tls) C(policy) C(received) C(method) C(level) C(version) C(canon) C(unsigned) \
+	C(header_from) C(duplicates) C(failure)
 
 #define CONF_main(D)                                                                               \
 	D(text, hostname, "hostname", "", 0, 253,                                                  \
 	    "Name of this host in greetings, EHLO, Received and reports. Default: the system's.")  \
 	D(text, postmaster, "postmaster", "", 0, 320,                                              \
 	    "Address shown in reports. Default: postmaster@ the host name.")                       \
+	D(list, published_addresses, "published-addresses", "", 0, 64,                             \
+	    "Addresses that mail leaves from as the world sees them, for the records that mtactl " \
+	    "prints. Default: those of this host.")                                                \
+	D(text, spf_name, "spf-name", "", 0, 253,                                                  \
+	    "Name of the record that customers' SPF records include. Default: _spf. the host name.") \
 	D(path, state_dir, "state-dir", "/var/lib/ekiden", 1, 1024,                                \
 	    "Databases: one folder per daemon that owns one.")                                     \
 	D(path, spool_dir, "spool-dir", "/var/spool/ekiden", 1, 1024,                              \
@@ -42,6 +55,13 @@
 	    "SMTP server processes; 0: one per core.")                                             \
 	D(number, smtp_processes, "smtp-processes", "0", 0, 256,                                   \
 	    "SMTP client processes; 0: one per core.")                                             \
+	D(duration, audit_keep, "audit-keep", "365d", 3600, 1576800000,                            \
+	    "Entries of the audit trail older than this are removed.")                             \
+	D(number, signd_processes, "signd-processes", "1", 1, 64,                                  \
+	    "Processes that hold the private keys and sign.")                                      \
+	D(duration, ticket_rotation, "ticket-rotation", "2h", 1, 604800,                           \
+	    "TLS session tickets are made with a new key this often; the key before it still opens " \
+	    "them.")                                                                               \
 	D(choice_received, received, "received", "abbreviated", 0, 0,                              \
 	    "Received field on accepted mail: abbreviated hides the client's address.")            \
 	D(relay, relayhost, "relayhost", "", 0, 300,                                               \
@@ -52,7 +72,26 @@
 	D(text, transport, "transport", "", 0, 1024,                                               \
 	    "Routes by recipient domain: btree:FILE (made by `mtactl map build`) or text:FILE.")   \
 	D(list, local_domains, "local-domains", "", 0, 4096,                                       \
-	    "Names that this host also goes by: an MX record that points to them is a loop.")
+	    "Names that this host also goes by: an MX record that points to them is a loop.")       \
+	D(choice_header_from, header_from, "header-from", "any", 0, 0,                             \
+	    "Domains in the header field From: any, or only those of the tenant. A tenant may have " \
+	    "a setting of its own.")                                                               \
+	D(choice_duplicates, duplicate_fields, "duplicate-fields", "log", 0, 0,                    \
+	    "A header field twice that may be there once (RFC 5322, 3.6). More than one From is "  \
+	    "always refused.")                                                                     \
+	D(text, tag_header, "tag-header", "", 0, 64,                                               \
+	    "Name of a header field that is taken out of submitted mail and kept as its tag.")     \
+	D(text, batch_header, "batch-header", "", 0, 64, "The same for the id of a batch.")        \
+	D(text, label_header, "label-header", "", 0, 64, "The same for a label.")                  \
+	D(relay, bcc_forward, "bcc-forward", "", 0, 300,                                           \
+	    "A copy of every accepted message goes to this host, as with relayhost; what becomes " \
+	    "of it does not concern the original. Not together with relayhost.")                   \
+	D(text, simulator_domain, "simulator-domain", "", 0, 253,                                  \
+	    "Mail for success@, hard@, soft@, complaint@ and suppressed@ of this domain ends as "  \
+	    "these say, without leaving this host.")                                               \
+	D(list, legacy_local_part_domains, "legacy-local-part-domains", "", 0, 256,                \
+	    "Domains with addresses whose dots are misplaced (a..b@, .a@, a.@): taken, and sent "  \
+	    "with the local part in quotes.")
 
 #define CONF_listen(D)                                                                             \
 	D(hostports, address, "address", "", 1, 64, "Addresses and ports to listen on.")           \
@@ -61,10 +100,22 @@
 	    "none: only on loopback or for trusted networks.")                                     \
 	D(auth, auth, "auth", "required", 0, 0,                                                    \
 	    "required | optional | networks CIDR… tenant NAME [and key].")                         \
-	D(text, certificate, "certificate", "default", 1, 64, "Name of a certificate block.")      \
+	D(list, certificate, "certificate", "default", 1, 64,                                      \
+	    "Names of certificate blocks. The client is shown the one for the name it asks for "   \
+	    "(SNI), RSA or ECDSA as it can; else the first.")                                      \
+	D(choice_version, tls_version, "tls-version", "1.2", 0, 0, "Least TLS version.")           \
 	D(flag, legacy_tls, "legacy-tls", "no", 0, 0, "Also TLS 1.0 and 1.1.")                     \
+	D(text, ciphers, "ciphers", "", 0, 1024,                                                   \
+	    "TLS 1.2 cipher list in OpenSSL's form; key exchange by RSA is never used. Default: "  \
+	    "ECDHE with AES-GCM or ChaCha20.")                                                     \
+	D(text, ciphersuites, "ciphersuites", "", 0, 1024,                                         \
+	    "TLS 1.3 cipher suites, separated by colons. Default: those of OpenSSL.")              \
+	D(list, alpn, "alpn", "smtp", 0, 16,                                                       \
+	    "Application protocols (ALPN): a client that offers only others is refused. \"\" takes any.") \
 	D(flag, reverse_lookup, "reverse-lookup", "yes", 0, 0,                                     \
-	    "Look up the client's name (forward-confirmed) for the log.")
+	    "Look up the client's name (forward-confirmed) for the log.")                          \
+	D(list, milters, "milters", "", 0, 16,                                                     \
+	    "Names of milter blocks: what comes in here is shown to them, in this order.")
 
 #define CONF_certificate(D)                                                                        \
 	D(path, chain, "chain", "", 1, 1024, "PEM file: the certificate, then its issuers.")       \
@@ -92,7 +143,43 @@
 	D(duration, data_timeout, "data-timeout", "10m", 1, 86400,                                 \
 	    "For the whole content of a message of up to 1 MiB; larger ones get more in proportion.") \
 	D(duration, tls_timeout, "tls-timeout", "30s", 1, 600, "For the whole handshake.")         \
-	D(duration, auth_delay, "auth-delay", "1s", 0, 60, "Before a failed AUTH is answered.")
+	D(duration, auth_delay, "auth-delay", "1s", 0, 60, "Before a failed AUTH is answered.")    \
+	D(number, connections_per_client, "connections-per-client", "10", 0, 1000000,              \
+	    "At a time from one address, over all listeners and processes; then 421. 0: no limit.") \
+	D(number, messages_per_minute, "messages-per-minute", "0", 0, 4000000000,                  \
+	    "Of one tenant that has no quota of its own; then 452. 0: no limit.")                  \
+	D(number, messages_per_hour, "messages-per-hour", "10000", 0, 4000000000,                  \
+	    "As above.")                                                                           \
+	D(number, messages_per_day, "messages-per-day", "0", 0, 4000000000,                        \
+	    "As above, in any 24 hours.")                                                          \
+	D(number, recipients_per_minute, "recipients-per-minute", "0", 0, 4000000000,              \
+	    "The same by recipients.")                                                             \
+	D(number, recipients_per_hour, "recipients-per-hour", "0", 0, 4000000000, "As above.")     \
+	D(number, recipients_per_day, "recipients-per-day", "0", 0, 4000000000,                    \
+	    "As above, in any 24 hours.")                                                          \
+	D(number, auth_failures, "auth-failures", "10", 0, 1000000,                                \
+	    "Failed log-ins of one address before it has to wait; of its network (/24, /64) four " \
+	    "times as many. 0: nobody waits.")                                                     \
+	D(duration, auth_backoff, "auth-backoff", "10s", 1, 3600,                                  \
+	    "The first such wait; doubled with each further failure.")                             \
+	D(duration, auth_backoff_max, "auth-backoff-max", "1h", 1, 86400, "The longest.")
+
+#define CONF_reputation(D)                                                                         \
+	D(duration, window, "window", "1h", 12, 86400,                                             \
+	    "How far back deliveries and failures are counted.")                                   \
+	D(number, sample, "sample", "100", 1, 1000000,                                             \
+	    "Recipients within the window below which nothing is said of a tenant.")               \
+	D(number, slow_at, "slow-at", "10", 0, 100,                                                \
+	    "Percent of failures for good over which a tenant's delivery is slowed. 0: never.")    \
+	D(number, slow_to, "slow-to", "25", 1, 100,                                                \
+	    "Percent of its pace that a slowed tenant keeps: it is served in that part of each 4 s.") \
+	D(number, freeze_at, "freeze-at", "0", 0, 100,                                             \
+	    "Percent of failures over which a key is frozen: nothing new, what is queued is held " \
+	    "until `mtactl key thaw`. 0: never.")                                                  \
+	D(number, freeze_volume, "freeze-volume", "0", 0, 10000,                                   \
+	    "So many times its usual daily volume in 24 hours, and a key is frozen. 0: never.")    \
+	D(number, freeze_floor, "freeze-floor", "1000", 0, 4000000000,                             \
+	    "Messages in 24 hours that are never too many.")
 
 #define CONF_retry(D)                                                                              \
 	D(choice_method, method, "method", "exponential", 0, 0,                                    \
@@ -117,6 +204,8 @@
 	    "and name.")                                                                           \
 	D(path, trust, "trust", "/etc/ssl/certs/ca-certificates.crt", 0, 1024,                     \
 	    "CA certificates for tls verify.")                                                     \
+	D(text, certificate, "certificate", "", 0, 64,                                             \
+	    "Certificate block shown to servers that ask for a client certificate.")               \
 	D(number, port, "port", "25", 1, 65535, "Of hosts found by MX.")                           \
 	D(duration, connect_timeout, "connect-timeout", "30s", 1, 3600, "Per address.")            \
 	D(duration, reply_timeout, "reply-timeout", "5m", 1, 3600, "Greeting, EHLO, MAIL, RCPT.")  \
@@ -141,16 +230,62 @@
 	D(number, compact_percent, "compact-percent", "25", 0, 90,                                 \
 	    "A full segment with less live content than this is rewritten.")
 
+#define CONF_dkim(D)                                                                               \
+	D(flag, sign, "sign", "yes", 0, 0, "Sign the mail of clients that may relay.")             \
+	D(list, headers, "headers", "default", 0, 256,                                             \
+	    "Fields that are signed; a name may end in *. default: From To Cc Subject Date "       \
+	    "Message-ID Reply-To Sender MIME-Version Content-* List-* In-Reply-To References "     \
+	    "Resent-*. From, List-Unsubscribe and List-Unsubscribe-Post always are.")              \
+	D(list, oversign, "oversign",                                                              \
+	    "from to subject date message-id mime-version content-type content-transfer-encoding", \
+	    0, 64, "Fields of which nobody can add another one without breaking the signature.")   \
+	D(choice_canon, header_canon, "header-canonicalization", "relaxed", 0, 0,                  \
+	    "relaxed survives refolding, simple does not.")                                        \
+	D(choice_canon, body_canon, "body-canonicalization", "relaxed", 0, 0,                      \
+	    "relaxed survives changes of blanks at line ends, simple does not.")                   \
+	D(duration, expire, "expire", "0", 0, 31536000,                                            \
+	    "Signatures are void (x=) this long after they were made; 0: never.")                  \
+	D(choice_unsigned, without_key, "without-key", "send", 0, 0,                               \
+	    "Mail whose From domain has no key: sent unsigned, deferred (451) or refused (550). "  \
+	    "It is logged.")                                                                       \
+	D(flag, organizational, "organizational-domain", "no", 0, 0,                               \
+	    "A domain without a key is signed for by the domain it is registered under.")          \
+	D(text, default_domain, "default-domain", "", 0, 253,                                      \
+	    "Mail of domains without a key is signed with this domain's key.")                     \
+	D(number, rsa_bits, "rsa-bits", "2048", 1024, 4096,                                        \
+	    "Size of new RSA keys, and the least that is taken.")                                  \
+	D(duration, publish, "publish", "7d", 3600, 31536000,                                      \
+	    "The record of a key that was replaced stays published at least this long.")
+
+#define CONF_milter(D)                                                                             \
+	D(text, socket, "socket", "", 1, 300, "unix:PATH, or inet:ADDRESS:PORT, inet:[IPV6-ADDRESS]:PORT.") \
+	D(choice_failure, on_failure, "on-failure", "tempfail", 0, 0,                              \
+	    "When it cannot be reached, does not answer in time or breaks the protocol: mail is "  \
+	    "answered 451, goes on without it, or is refused (550).")                              \
+	D(duration, timeout, "timeout", "30s", 1, 3600,                                            \
+	    "For a connection and for each answer; one that says it makes progress gets ten times " \
+	    "as long.")
+
 #define CONF_log(D)                                                                                \
 	D(text, tag, "tag", "ekiden", 1, 32, "First part of the service name in log lines.")       \
 	D(path, file, "file", "", 0, 1024, "Append to this file. Default: syslog.")                \
 	D(path, events, "events", "", 0, 1024, "Append events here, one JSON object a line.")      \
 	D(choice_level, level, "level", "info", 0, 0, "Least severe level written.")
 
+#define CONF_envelope_sender(D)                                                                    \
+	D(text, bounce_domain, "bounce-domain", "", 0, 253,                                        \
+	    "Domain of the return addresses that this service makes: its MX is this host.")        \
+	D(text, rewrite, "rewrite", "keep", 1, 320,                                                \
+	    "keep, or account@domain instead of each sender, or @domain instead of its domain. "   \
+	    "What is set for a domain wins.")                                                      \
+	D(duration, token_lifetime, "token-lifetime", "14d", 86400, 31536000,                      \
+	    "How long a return address is good, in whole days.")
+
 /* B(kind, block): one (a single block, optional) or many (named, repeatable). */
 #define CONF_BLOCKS(B)                                                                             \
 	B(many, listen) B(many, certificate) B(one, limits) B(one, retry) B(one, delivery)         \
-	B(one, resolver) B(one, spool) B(one, log)
+	B(one, resolver) B(one, spool) B(one, dkim) B(one, log) B(one, envelope_sender)            \
+	B(one, reputation) B(many, milter)
 
 /* What a block is for: sample file and manual page. */
 #define CONF_DOC_main "The host, its folders and where mail goes."
@@ -161,10 +296,21 @@
 	"A TLS certificate; listeners name it. Without any: tls/HOSTNAME.crt and .key beside the " \
 	"configuration file, else those of certbot in /etc/letsencrypt/live/HOSTNAME."
 #define CONF_DOC_limits "What one session and one message may take."
+#define CONF_DOC_reputation "What a tenant's failures and a key's volume lead to."
 #define CONF_DOC_retry "When a delivery that failed for now is tried again, and when it is given up."
 #define CONF_DOC_delivery "Connections to other hosts."
 #define CONF_DOC_resolver "DNS."
 #define CONF_DOC_spool "The segments of the queue."
+#define CONF_DOC_dkim                                                                              \
+	"DKIM signatures. Keys are made by `mtactl dkim new` and belong to domains; the domain of the " \
+	"header From decides, nothing else in a message."
+#define CONF_DOC_milter                                                                            \
+	"A mail filter that speaks the milter protocol (versions 2 to 6), for the listeners that name " \
+	"it. Milters see a message before it is signed."
 #define CONF_DOC_log "Log lines and events."
+#define CONF_DOC_envelope_sender "What becomes of the envelope sender, and where bounces come back to."
+
+/* Blocks whose names are no C identifiers. */
+#define CONF_SPELLED_envelope_sender ~, "envelope-sender"
 
 #endif

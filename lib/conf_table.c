@@ -24,8 +24,11 @@ CONF_BLOCKS(CONF_BLOCK_ROWS)
 #define CONF_COUNT_AT_many(block) offsetof(struct conf, block##_count)
 #define CONF_MANY_one false
 #define CONF_MANY_many true
+/* The block's own spelling when it has one, else its C name. */
+#define CONF_SECOND(first, second, ...) second
+#define CONF_SPELLING(...) CONF_SECOND(__VA_ARGS__)
 #define CONF_BLOCK_ENTRY(kind, block)                                                              \
-	{ #block, CONF_MANY_##kind, directives_##block, sizeof(struct conf_##block),               \
+	{ CONF_SPELLING(CONF_SPELLED_##block, #block, 0), CONF_MANY_##kind, directives_##block, sizeof(struct conf_##block),               \
 		offsetof(struct conf, block), CONF_COUNT_AT_##kind(block), CONF_DOC_##block },
 
 const struct conf_block *

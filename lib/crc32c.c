@@ -64,3 +64,31 @@ crc32c_portable(uint32_t crc, const void *p, size_t n)
 {
 	return ~by_table(~crc, p, n);
 }
+
+/* Of polynomials modulo that of the CRC, with the coefficient of x^0 in the top bit. */
+static uint32_t
+times(uint32_t a, uint32_t b)
+{
+	uint32_t product = 0;
+
+	for (; a; a <<= 1) {
+		if (a & 1u << 31)
+			product ^= b;
+		b = b & 1 ? b >> 1 ^ 0x82f63b78u : b >> 1;
+	}
+	return product;
+}
+
+/* What n more bytes do to a sum is a multiplication by x^(8n). */
+uint32_t
+crc32c_combine(uint32_t first, uint32_t second, uint64_t second_n)
+{
+	uint32_t square = 1u << 23; /* x^8 */
+
+	for (; second_n; second_n >>= 1) {
+		if (second_n & 1)
+			first = times(square, first);
+		square = times(square, square);
+	}
+	return first ^ second;
+}

@@ -305,6 +305,22 @@ ctl_arg_nth(const struct ctl_call *call, const char *name, size_t n, struct view
 	return false;
 }
 
+bool
+ctl_arg_next(const struct ctl_call *call, const char *name, size_t *place, struct view *out)
+{
+	struct view rest = view_skip(buf_view(&call->args), *place);
+	struct ipc_ctl_arg arg;
+
+	while (ipc_next(&ipc_desc_ctl_arg, &rest, &arg)) {
+		*place = buf_len(&call->args) - rest.n;
+		if (!view_is(arg.name, name))
+			continue;
+		*out = arg.value;
+		return true;
+	}
+	return false;
+}
+
 struct view
 ctl_arg(const struct ctl_call *call, const char *name)
 {

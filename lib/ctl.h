@@ -37,7 +37,7 @@ struct ctl_call {
 	bool finished;	/* ctl_finish() came inside run() */
 };
 
-enum { CTL_ARGS_MAX = 16 << 20, CTL_BACKLOG_MAX = 256 << 10 };
+enum { CTL_ARGS_MAX = 64 << 20, CTL_BACKLOG_MAX = 256 << 10 };
 
 /*
  * Serves one connection that master handed over (takes fd; self-freeing). The table ends with
@@ -59,6 +59,8 @@ int ctl_run_as(uint32_t uid, const struct ctl_command *table, void *daemon, stru
 struct view ctl_arg(const struct ctl_call *call, const char *name);
 bool ctl_flag(const struct ctl_call *call, const char *name);
 /* The n-th value of a repeated argument; false behind the last. */
+/* The next value of a repeated argument; *place begins all zero. false behind the last. */
+bool ctl_arg_next(const struct ctl_call *call, const char *name, size_t *place, struct view *out);
 bool ctl_arg_nth(const struct ctl_call *call, const char *name, size_t n, struct view *out);
 
 /*

@@ -7,7 +7,8 @@
  * X(ROLE, handler, "command", "arguments", "documentation").
  * Arguments: NAME a required word, [NAME] an optional one, NAME... one or more ("-" reads them from
  * standard input, one a line), --option=VALUE, --flag. All reach the handler by name, in lower case
- * (option names without the dashes). CTL_FILTERS are the queue filters.
+ * (option names without the dashes). A value in brackets may be empty. @FILE a file
+ * ("-": standard input), whose lines reach the handler as its values. CTL_FILTERS are the queue filters.
  */
 #ifndef EKIDEN_CTL_SCHEMA_H
 #define EKIDEN_CTL_SCHEMA_H
@@ -16,26 +17,71 @@
 	"--tenant=TENANT --key=USER --domain=DOMAIN --sender=ADDRESS --id=ID --age=DURATION "      \
 	"--state=STATE"
 
+#define CTL_QUOTAS                                                                                 \
+	"--quota-minute=N --quota-hour=N --quota-day=N --rcpt-minute=N --rcpt-hour=N --rcpt-day=N"
+
 #define CTL_AUTHD(X)                                                                               \
-	X(AUTHD, tenant_add, "tenant add", "NAME --disabled", "Create a tenant, enabled unless told otherwise.") \
+	X(AUTHD, tenant_add, "tenant add", "NAME --enabled",                                       \
+	    "Create a tenant. It cannot send before `tenant enable`, unless with --enabled.")      \
 	X(AUTHD, tenant_list, "tenant list", "", "List tenants.")                                  \
-	X(AUTHD, tenant_show, "tenant show", "NAME", "Show one tenant.")                           \
+	X(AUTHD, tenant_show, "tenant show", "NAME",                                               \
+	    "Show one tenant: settings, use of its quotas, containment, and how its mail fares.")  \
+	X(AUTHD, tenant_set, "tenant set",                                                         \
+	    "NAME " CTL_QUOTAS " --networks=[CIDR,...] --header-from=any|tenant|default",          \
+	    "Change settings of a tenant at once. Quotas count messages (quota) and recipients "   \
+	    "(rcpt) in a minute, an hour, 24 hours: a number, none, or default for what the "      \
+	    "configuration says. networks: log-ins from elsewhere are refused; empty: from anywhere. " \
+	    "header-from tenant: the domain in From must be the tenant's.")                        \
 	X(AUTHD, tenant_enable, "tenant enable", "NAME", "Let a tenant send.")                     \
 	X(AUTHD, tenant_disable, "tenant disable", "NAME", "Refuse a tenant's mail and log-ins.")  \
+	X(AUTHD, tenant_freeze, "tenant freeze", "NAME --reason=TEXT",                             \
+	    "Contain a tenant: no new mail, and what it has queued waits.")                        \
+	X(AUTHD, tenant_thaw, "tenant thaw", "NAME", "End the containment of a tenant.")           \
 	X(AUTHD, tenant_delete, "tenant delete", "NAME --force",                                   \
 	    "Delete a tenant; with --force also its keys and domains.")                            \
 	X(AUTHD, key_issue, "key issue", "TENANT USER --note=TEXT",                                \
 	    "Issue a key. The secret is printed once and cannot be shown again.")                  \
 	X(AUTHD, key_list, "key list", "[TENANT]", "List keys.")                                   \
 	X(AUTHD, key_show, "key show", "USER", "Show one key, without its secret.")                \
+	X(AUTHD, key_set, "key set",                                                               \
+	    "USER " CTL_QUOTAS " --over-quota=defer|reject|hold --networks=[CIDR,...] "            \
+	    "--pattern=[TEXT] --expires=TIME|DURATION|never --rights=RIGHT,... --priority=0-9 "    \
+	    "--note=[TEXT]",                                                                       \
+	    "Change settings of a key at once. Quotas as of tenants, beside the tenant's. rights: " \
+	    "send, future, priority, or none. pattern: envelope senders that contain it are "      \
+	    "replaced by a service-owned address; @ for all, empty for none. expires: UTC, such as " \
+	    "2026-12-31T00:00:00Z, or a duration from now on.")                                    \
+	X(AUTHD, key_rotate, "key rotate", "USER --overlap=DURATION",                              \
+	    "Give a key a new secret, printed once. The former one ends at once, or after the overlap.") \
+	X(AUTHD, key_freeze, "key freeze", "USER --reason=TEXT",                                   \
+	    "Contain a key: no new mail, and what it has queued waits.")                           \
+	X(AUTHD, key_thaw, "key thaw", "USER", "End the containment of a key: its queued mail goes on.") \
+	X(AUTHD, key_purge, "key purge", "USER",                                                   \
+	    "Delete the queued mail of a frozen or revoked key, without reports.")                 \
 	X(AUTHD, key_revoke, "key revoke", "USER", "Revoke a key for good.")                       \
 	X(AUTHD, domain_add, "domain add", "TENANT DOMAIN --verified",                             \
 	    "Register a sender domain: pending with a TXT record to publish, or verified.")        \
 	X(AUTHD, domain_list, "domain list", "[TENANT]", "List sender domains.")                   \
 	X(AUTHD, domain_show, "domain show", "DOMAIN", "Show one sender domain.")                  \
+	X(AUTHD, domain_set, "domain set",                                                         \
+	    "DOMAIN --rewrite=keep|ADDRESS|@DOMAIN|default --hosted=yes|no --bounce=yes|no",       \
+	    "Change settings of a domain at once. rewrite: of envelope senders; it wins over the " \
+	    "configuration, and keep opts out of it. hosted: mail for the domain is taken from "   \
+	    "anybody. bounce: it takes the returns of service-owned senders.")                     \
 	X(AUTHD, domain_verify, "domain verify", "DOMAIN --force",                                 \
 	    "Look for the verification TXT record; --force takes the admin's word.")               \
-	X(AUTHD, domain_delete, "domain delete", "DOMAIN", "Delete a sender domain.")
+	X(AUTHD, domain_delete, "domain delete", "DOMAIN", "Delete a sender domain.") \
+	X(AUTHD, quota_show, "quota show", "[NAME]",                                               \
+	    "Show quotas of a tenant or key, or those in use of all tenants: limit (0: none), use, " \
+	    "and when the next one is taken again.")                                               \
+	X(AUTHD, export, "export", "",                                                             \
+	    "Write all tenants, keys (hashes, never secrets) and domains as JSON lines.")          \
+	X(AUTHD, import, "import", "@FILE --dry-run",                                              \
+	    "Read JSON lines as export writes them: what is there takes the fields that a line has, " \
+	    "what is not is made. All lines are checked before the first change.")                 \
+	X(AUTHD, audit, "audit", "--tenant=TENANT --since=TIME|DURATION",                          \
+	    "Show who changed what, from the oldest on. since: UTC, such as 2026-12-31, or a "     \
+	    "duration before now.")
 
 #define CTL_QMGR(X)                                                                                \
 	X(QMGR, queue_list, "queue list", CTL_FILTERS " --limit=N", "List queued recipients.")     \
@@ -50,12 +96,24 @@
 	X(QMGR, queue_bounce, "queue bounce", "[ID...] " CTL_FILTERS " --all",                     \
 	    "Return to the sender now.")
 
+#define CTL_DNSD(X)                                                                                \
+	X(DNSD, dns_txt, "dns txt", "NAME", "Look TXT records up as the suite sees them.")
+
 /* Every daemon answers these; `status` asks each in turn. */
 #define CTL_MASTER(X)                                                                              \
 	X(MASTER, status, "status", "", "Show the processes of the suite.")                        \
 	X(MASTER, reload, "reload", "", "Read the configuration again; the old one stays if it is wrong.") \
-	X(MASTER, stop, "stop", "", "Stop gracefully.")
+	X(MASTER, stop, "stop", "", "Stop gracefully.")                                            \
+	X(MASTER, listener_list, "listener list", "", "List the listening addresses and their states.") \
+	X(MASTER, listener_pause, "listener pause", "ADDRESS",                                     \
+	    "New clients of this address (or of the listen block of this name) get 421; sessions go on. " \
+	    "The state outlives a reload, not a restart of the suite.")                            \
+	X(MASTER, listener_drain, "listener drain", "ADDRESS",                                     \
+	    "As pause, and each session ends with 421 as soon as it is between two messages.")     \
+	X(MASTER, listener_resume, "listener resume", "ADDRESS", "Take clients again.") \
+	X(MASTER, dkim_reload, "dkim reload", "",                                                  \
+	    "Read the DKIM keys again; the commands that change them do it by themselves.")
 
-#define CTL_COMMANDS(X) CTL_AUTHD(X) CTL_QMGR(X) CTL_MASTER(X)
+#define CTL_COMMANDS(X) CTL_AUTHD(X) CTL_QMGR(X) CTL_MASTER(X) CTL_DNSD(X)
 
 #endif

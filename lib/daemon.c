@@ -14,6 +14,7 @@
 
 #include "lib/daemon.h"
 #include "lib/event.h"
+#include "lib/probe.h"
 
 enum { CONF_TEXT_MAX = 16 << 20, CONF_ERRORS_MAX = 65536, FRAMES_MAX = 65536 };
 
@@ -41,7 +42,12 @@ struct early {
 #define on_trust on_material
 #define on_anchor on_material
 #define on_nameservers on_material
-#define on_nameservers on_material
+#define on_listener_state on_material
+#define on_dkim_key on_material
+#define on_dkim_name on_material
+#define on_dkim_apply on_material
+#define on_ticket_next on_material
+#define on_milter on_material
 
 struct handler {
 	uint16_t type;
@@ -477,6 +483,20 @@ drop_privileges(const struct daemon_spec *spec, const struct early *early, pid_t
 	return sandbox_enter(spec->sandbox, e);
 }
 
+struct confinement {
+	const struct daemon_spec *spec;
+	const struct early *early;
+};
+
+static int
+confine_probe(void *ctx, pid_t parent)
+{
+	const struct confinement *c = ctx;
+	struct err e;
+
+	return drop_privileges(c->spec, c->early, parent, &e);
+}
+
 /* Nothing but 0-3 may have come through exec, and 0-2 must be something. */
 static void
 tidy_descriptors(void)
@@ -586,7 +606,10 @@ daemon_run(const struct daemon_spec *spec, int argc, char **argv)
 	umask(077);
 	ignore_signals();
 	log_init(role_name(spec->role), "localhost", LOG_LEVEL_INFO);
-	if (collect(&early, spec, &e) < 0 || drop_privileges(spec, &early, parent, &e) < 0)
+	if (collect(&early, spec, &e) < 0)
+		return give_up(0, &e);
+	probe_run(role_name(spec->role), confine_probe, &(struct confinement){ spec, &early });
+	if (drop_privileges(spec, &early, parent, &e) < 0)
 		return give_up(0, &e);
 	d.instance = early.setup.instance;
 	d.instances = early.setup.instances;

@@ -15,6 +15,8 @@
  * environment is dead, every call fails, nothing is written any more, and the process should end. A
  * new one recovers what was synced, as after kill -9.
  *
+ * Errors are ERR_TEMP, but ERR_DAMAGED when files do not hold what was written to them.
+ *
  * A key or value handed out by a cursor or db_get() lives until the next call on the same handle.
  */
 #ifndef EKIDEN_DB_H

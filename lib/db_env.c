@@ -26,12 +26,14 @@ db_fail(struct err *e, int rc, const char *detail, const char *fmt, ...)
 {
 	char text[ERR_TEXT_MAX];
 	struct esc esc = rc == ENOSPC || rc == EDQUOT ? ESC(4, 3, 1) : ESC(4, 3, 0);
+	/* Its own codes, and EINVAL for a file that is none of its, are not about the system. */
+	enum err_class class = rc < 0 || rc == EINVAL ? ERR_DAMAGED : ERR_TEMP;
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	return err_set(e, ERR_TEMP, esc, "%s: %s%s%s", text, db_strerror(rc), *detail ? ": " : "",
+	return err_set(e, class, esc, "%s: %s%s%s", text, db_strerror(rc), *detail ? ": " : "",
 	    detail);
 }
 

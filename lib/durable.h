@@ -25,5 +25,7 @@ int durable_read(int dirfd, const char *name, size_t max, struct buf *out, struc
 uint32_t crc32c(uint32_t crc, const void *p, size_t n);
 /* The same without the hardware; tests compare the two. */
 uint32_t crc32c_portable(uint32_t crc, const void *p, size_t n);
+/* The sum of two pieces one behind the other, from the sum of each and the length of the second. */
+uint32_t crc32c_combine(uint32_t first, uint32_t second, uint64_t second_n);
 
 #endif

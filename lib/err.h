@@ -13,7 +13,8 @@ enum err_class {
 	ERR_TEMP, /* may work later */
 	ERR_PERM, /* will not work with this input */
 	ERR_PEER, /* the other side broke its protocol */
-	ERR_BUG	  /* ours */
+	ERR_BUG,  /* ours */
+	ERR_DAMAGED /* what is on disk is not what was written there */
 };
 
 enum { ERR_TEXT_MAX = 512 };

@@ -110,9 +110,16 @@ put_message(struct json *j, const struct event *e)
 	put(j, "session", e->session);
 	put(j, "tenant", e->tenant);
 	put(j, "key", e->key);
+	if (e->key_serial)
+		json_number(j, "key_serial", e->key_serial);
 	put(j, "tag", e->tag);
+	put(j, "batch", e->batch);
+	put(j, "label", e->label);
 	if (e->sender)
 		json_text(j, "sender", *e->sender);
+	put(j, "sender_original", e->sender_original);
+	if (e->rcpt_index)
+		json_number(j, "rcpt_index", *e->rcpt_index);
 	put(j, "rcpt", e->rcpt);
 	if (e->size)
 		json_number(j, "size", e->size);
@@ -147,6 +154,9 @@ put_outcome(struct json *j, const struct event *e)
 	if (e->expires_us)
 		json_time(j, "expires", e->expires_us);
 	put(j, "message_id", e->message_id);
+	if (e->admin_uid)
+		json_number(j, "uid", *e->admin_uid);
+	put(j, "command", view_str(e->command));
 }
 
 void

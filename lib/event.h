@@ -25,8 +25,11 @@ enum event_type {
 struct event {
 	enum event_type type;
 	uint64_t qid;
-	struct view session, tenant, key, tag;
+	struct view session, tenant, key, tag, batch, label;
 	const struct view *sender; /* a pointer: the null sender is a value too */
+	struct view sender_original;
+	const uint32_t *rcpt_index; /* in the message; a pointer: 0 is a value */
+	uint32_t key_serial;
 	struct view rcpt, message_id;
 	uint64_t size;
 	uint32_t nrcpt;
@@ -43,6 +46,8 @@ struct event {
 	struct view text;
 	const char *stage;
 	uint64_t next_attempt_us, expires_us; /* wall clock */
+	const uint32_t *admin_uid;	      /* config: who did it, a pointer since 0 is root */
+	const char *command;
 };
 
 /* fd is owned; replaces the former one. -1 ends the stream. Lines wait for the LOG phase of `l`. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The streaming scanner. Each byte is looked at twice: memchr() finds the LF, then whole words of the
- * line are tested for CR, NUL and the eighth bit at once. Unstuffed runs are copied as one piece.
+ * line are tested for CR, NUL and the eighth bit at once. Unstuffed runs of the body are copied as one
+ * piece, header lines one by one into the list.
  */
 #include <string.h>
 
@@ -14,17 +15,11 @@ enum { AT_START, IN_DOT, IN_DOT_CR, IN_LINE, IN_LINE_CR };
 #define HIGH_BITS BYTES(0x80u)
 
 void
-header_scan_init(struct header_scan *h, size_t line_max, size_t header_max)
+header_scan_init(struct header_scan *h, size_t line_max, size_t header_max,
+    struct header_list *list)
 {
-	*h = (struct header_scan){ .line_max = line_max, .header_max = header_max, .state = AT_START };
-	buf_init(&h->line, header_max + 1);
-}
-
-void
-header_scan_free(struct header_scan *h)
-{
-	buf_free(&h->line);
-	h->field_len = 0;
+	*h = (struct header_scan){ .line_max = line_max, .header_max = header_max, .list = list,
+		.state = AT_START };
 }
 
 static void
@@ -68,88 +63,9 @@ test_bytes(const char *p, size_t n, bool *bad)
 	return high & HIGH_BITS;
 }
 
-/* Of several guards the largest counts: each hop wrote one and left those before it. */
-static void
-note_guard(struct header_scan *h, struct view value)
-{
-	uint64_t n;
-
-	if (view_u64(view_trim(value), 10000, &n) && n > h->guard) {
-		h->hops += (uint32_t)n - h->guard;
-		h->guard = (uint32_t)n;
-	}
-}
-
-/* Notes what the field is; true when it is a Received field. */
-static bool
-note_field(struct header_scan *h, struct view name, struct view value)
-{
-	static const struct {
-		const char *name;
-		unsigned mask;
-	} known[] = { { "From", HEADER_FROM }, { "Date", HEADER_DATE },
-		{ "Message-ID", HEADER_MESSAGE_ID }, { "DKIM-Signature", HEADER_DKIM } };
-
-	if (view_iis(name, "Received")) {
-		h->hops++;
-		return true;
-	}
-	if (view_iis(name, HEADER_HOPS_FIELD))
-		note_guard(h, value);
-	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-		if (view_iis(name, known[i].name))
-			h->seen |= known[i].mask;
-	return false;
-}
-
-/* The field that is complete: the first field_len bytes of `line`. */
-static void
-end_field(struct header_scan *h, struct buf *out)
-{
-	struct view raw = view_first(buf_view(&h->line), h->field_len), value = raw;
-	bool received = false;
-
-	if (raw.n == 0)
-		return;
-	ptrdiff_t colon = view_index(raw, ':');
-	if (colon > 0) {
-		struct view name = view_trim(view_cut(&value, ':'));
-		if (value.n >= 2)
-			value.n -= 2;
-		received = note_field(h, name, value);
-		if (h->field)
-			h->field(h->ctx, name, value);
-	}
-	if (h->strip_received && !received)
-		buf_putv(out, raw);
-	buf_consume(&h->line, h->field_len);
-	h->field_len = 0;
-}
-
-/* A whole header line stands in `line` behind the field under way. */
-static void
-header_line(struct header_scan *h, struct buf *out)
-{
-	struct view line = view_skip(buf_view(&h->line), h->field_len);
-	size_t n = line.n;
-
-	if (n == 2) {
-		end_field(h, out);
-		if (h->strip_received)
-			buf_puts(out, "\r\n");
-		h->header_done = true;
-		buf_free(&h->line);
-	} else if ((line.p[0] == ' ' || line.p[0] == '\t') && h->field_len) {
-		h->field_len += n;
-	} else {
-		end_field(h, out);
-		h->field_len = n;
-	}
-}
-
 /* Takes text of a line up to its LF, or all there is; returns where it stopped. */
 static const char *
-take_text(struct header_scan *h, const char *p, const char *end, struct buf *out)
+take_text(struct header_scan *h, const char *p, const char *end)
 {
 	const char *lf = memchr(p, '\n', (size_t)(end - p));
 	const char *stop = lf ? lf + 1 : end, *text = lf ? lf : end;
@@ -180,9 +96,9 @@ take_text(struct header_scan *h, const char *p, const char *end, struct buf *out
 	if (h->header_size > h->header_max)
 		set_fault(h, HEADER_TOO_LARGE);
 	if (h->fault == HEADER_GOOD) {
-		buf_put(&h->line, p, n);
+		header_list_put(h->list, p, n);
 		if (h->state == AT_START)
-			header_line(h, out);
+			h->header_done = header_list_line(h->list);
 	}
 	return stop;
 }
@@ -208,7 +124,7 @@ take_start(struct header_scan *h, char c)
 	}
 }
 
-/* Copies content as it is, except while a header is rewritten field by field. */
+/* Copies a piece of the body. */
 static void
 put_run(const struct header_scan *h, const char *run, const char *p, struct buf *out)
 {
@@ -217,13 +133,12 @@ put_run(const struct header_scan *h, const char *run, const char *p, struct buf 
 }
 
 static void
-at_end(struct header_scan *h, struct buf *out)
+at_end(struct header_scan *h)
 {
 	if (!h->header_done && h->fault == HEADER_GOOD)
-		end_field(h, out);
+		header_list_end(h->list);
 	h->header_done = true;
 	h->state = AT_START;
-	buf_free(&h->line);
 }
 
 enum scan_result
@@ -234,7 +149,7 @@ header_scan_data(struct header_scan *h, struct view *in, struct buf *out)
 	while (p < end) {
 		if (h->state < IN_LINE) {
 			if (h->state == IN_DOT_CR && *p == '\n') {
-				at_end(h, out);
+				at_end(h);
 				*in = view_of(p + 1, (size_t)(end - p - 1));
 				return SCAN_END;
 			}
@@ -245,9 +160,9 @@ header_scan_data(struct header_scan *h, struct view *in, struct buf *out)
 				continue;
 			}
 		}
-		bool by_field = h->strip_received && !h->header_done;
-		p = take_text(h, p, end, out);
-		if (by_field)
+		bool header = !h->header_done;
+		p = take_text(h, p, end);
+		if (header)
 			run = p;
 	}
 	put_run(h, run, p, out);

@@ -74,13 +74,11 @@ take_word(struct view *v)
 	return word;
 }
 
-/* "@domain" behind a local part, with comments around; the address goes to `out` when it is valid. */
+/* "@domain" behind a local part, with comments around; what they make goes to `out`. */
 static bool
 take_domain(struct view *v, struct view local, struct buf *out)
 {
 	struct view domain;
-	struct addr a;
-	struct err e;
 
 	if (!at(*v, '@'))
 		return false;
@@ -101,7 +99,7 @@ take_domain(struct view *v, struct view local, struct buf *out)
 	buf_putv(out, local);
 	buf_putc(out, '@');
 	buf_putv(out, domain);
-	return skip_cfws(v) && !out->bad && addr_parse(buf_view(out), 0, &a, &e) == 0;
+	return skip_cfws(v) && !out->bad;
 }
 
 /* The part of a mailbox in angle brackets; v stands behind '<'. */
@@ -141,28 +139,26 @@ take_mailbox(struct view *v, struct buf *out)
 }
 
 bool
-header_from_valid(struct view value, unsigned *count, struct buf *first)
+header_from_read(struct view value, header_mailbox_fn *each, void *ctx)
 {
-	struct buf address = BUF_INIT(ADDR_MAX + 2);
-	bool good = true;
+	struct buf text = BUF_INIT(ADDR_MAX + 2);
+	struct addr a;
+	bool good;
 
-	*count = 0;
 	for (;;) {
-		buf_clear(&address);
-		good = take_mailbox(&value, &address) && skip_cfws(&value);
+		buf_clear(&text);
+		good = take_mailbox(&value, &text) && skip_cfws(&value) &&
+		    addr_parse(buf_view(&text), 0, &a, NULL) == 0;
+		if (good && each)
+			each(ctx, &a);
+		if (!good || value.n == 0)
+			break;
+		good = at(value, ',');
 		if (!good)
 			break;
-		if ((*count)++ == 0)
-			buf_putv(first, buf_view(&address));
-		if (value.n == 0)
-			break;
-		if (!at(value, ',')) {
-			good = false;
-			break;
-		}
 		value = view_skip(value, 1);
 	}
-	buf_free(&address);
+	buf_free(&text);
 	return good;
 }
 
@@ -171,9 +167,13 @@ header_msgid(struct view value)
 {
 	while (value.n && is_blank(value.p[0]))
 		value = view_skip(value, 1);
+	value = view_first(value, MSGID_MAX);
+	for (size_t i = 0; i < value.n; i++)
+		if ((unsigned char)value.p[i] < 0x20 || value.p[i] == 0x7f)
+			value.n = i;
 	while (value.n && is_blank(value.p[value.n - 1]))
 		value.n--;
-	return view_first(value, MSGID_MAX);
+	return value;
 }
 
 const char *

@@ -315,6 +315,7 @@ flush_run(struct loop_task *t)
 			return;
 		}
 		buf_consume(&io->out, (size_t)n);
+		io->written += (size_t)n;
 	}
 	if (buf_len(&io->out))
 		return;

@@ -43,6 +43,7 @@ struct io {
 	struct loop_fd lf;
 	struct tls *tls;
 	struct buf in, out;
+	uint64_t written; /* bytes of output that left `out` */
 	struct loop_task read_task, flush_task;
 	bool eof;	  /* the peer will send no more */
 	bool paused;	  /* see io_pause() */
@@ -64,6 +65,12 @@ int io_connect(struct io *io, struct loop *l, const struct io_ops *ops, const st
     size_t out_max, struct err *e);
 /* The buffer to append output to; what is in it is written at the end of the turn. */
 struct buf *io_out(struct io *io);
+/* How much output there has been, written or not: what is in `out` now is written when io->written is this. */
+static inline uint64_t
+io_queued(const struct io *io)
+{
+	return io->written + buf_len(&io->out);
+}
 /* Stops (starts) reading and input calls: the owner waits for an answer from elsewhere. */
 void io_pause(struct io *io);
 /* After this, input is called again in this turn if bytes wait in `in` or can be read. */

@@ -40,7 +40,13 @@
 	M(0x010d, drain)  /* take nothing new, finish, exit 0 */                                   \
 	M(0x010e, peer_gone)                                                                       \
 	M(0x010f, anchor) /* (fd) dnsd: DNSSEC root key file */                                    \
-	M(0x0110, nameservers) /* (fd) dnsd: the host's resolv.conf, for a resolver without servers */
+	M(0x0110, nameservers) /* (fd) dnsd: the host's resolv.conf, for a resolver without servers */ \
+	M(0x0118, listener_state) /* smtpd: of an address, at once */ \
+	M(0x0130, dkim_key)   /* signd: a private key of the set of DKIM keys under way */         \
+	M(0x0131, dkim_name)  /* smtpd: a domain signs with this key */                            \
+	M(0x0132, dkim_apply) /* the set is whole and replaces the former one, whatever `apply` does */ \
+	M(0x0133, ticket_next) /* smtpd: from now on tickets are made with this key */            \
+	M(0x0134, milter) /* (fd) smtpd: a connection that it wanted, or why there is none */
 #define IPC_FIELDS_setup(F)                                                                        \
 	F(u8, role, 0) F(u32, instance, 0) F(u32, instances, 0) F(u32, uid, 0) F(u32, gid, 0)      \
 	F(flag, confine, 0) /* chroot and setresuid; seccomp is always on */                       \
@@ -49,7 +55,8 @@
 #define IPC_FIELDS_config(F) F(u32, serial, 0)
 #define IPC_FIELDS_peer(F) F(u8, role, 0) F(u32, instance, 0)
 #define IPC_FIELDS_peer_gone(F) F(u8, role, 0) F(u32, instance, 0)
-#define IPC_FIELDS_listener(F) F(u32, listener, 0) F(text, address, 128)
+#define IPC_FIELDS_listener(F) F(u32, listener, 0) F(text, address, 128) F(u8, state, 0)
+#define IPC_FIELDS_listener_state(F) F(text, address, 128) F(u8, state, 0) /* enum listener_state */
 #define IPC_FIELDS_log(F) F(u8, kind, 0) /* enum log_kind */
 #define IPC_FIELDS_key(F) F(u32, key, 0) F(blob, pem, IPC_BULK_MAX)
 #define IPC_FIELDS_cert(F) F(u32, key, 0) F(text, name, 255) F(blob, chain, IPC_BULK_MAX)
@@ -58,19 +65,36 @@
 #define IPC_FIELDS_trust(F) F(u32, serial, 0)
 #define IPC_FIELDS_anchor(F) F(u32, serial, 0)
 #define IPC_FIELDS_nameservers(F) F(u32, serial, 0)
+#define IPC_FIELDS_dkim_key(F)                                                                     \
+	F(u64, pin, 0) /* tls_key_pin() of its public half */                                      \
+	F(u8, algorithm, 0) /* enum dkim_algorithm */ F(blob, pem, 16384)
+#define IPC_FIELDS_dkim_name(F)                                                                    \
+	F(domain, domain, 255) F(domain, selector, 240) F(u8, algorithm, 0) F(u64, pin, 0)
+#define IPC_FIELDS_dkim_apply(F) F(u32, count, 0)
+#define IPC_FIELDS_ticket_next(F) F(u32, listener, 0) F(blob, key, 80)
+#define IPC_FIELDS_milter(F) F(u64, req, 0) F(text, why, 255)
 #define IPC_FIELDS_apply(F) F(u32, serial, 0)
 #define IPC_FIELDS_admin(F) F(u32, uid, 0) F(u32, pid, 0)
 #define IPC_FIELDS_drain(F) F(u32, deadline_s, 0)
 
 #define IPC_DAEMON_TO_MASTER(M)                                                                    \
 	M(0x0201, ready)   /* serves with configuration `serial` */                                \
-	M(0x0202, refused) /* configuration `serial` cannot be applied; the old one stays */
+	M(0x0202, refused) /* configuration `serial` cannot be applied; the old one stays */       \
+	M(0x0203, milter_want) /* smtpd: a connection to the milter of that name */
+#define IPC_FIELDS_milter_want(F) F(u64, req, 0) F(text, name, 64)
 #define IPC_FIELDS_ready(F) F(u32, serial, 0)
 #define IPC_FIELDS_refused(F) F(u32, serial, 0) F(text, why, IPC_TEXT_MAX)
 
 #define IPC_SMTPD_TO_AUTHD(M)                                                                      \
-	M(0x0301, auth)	      /* is this user and secret good? */                                  \
-	M(0x0302, mail_check) /* may this identity use this envelope sender? */
+	M(0x0301, auth)		/* is this user and secret good? */                                \
+	M(0x0302, mail_check)	/* may this identity use this envelope sender? Reserves a message */ \
+	M(0x0303, connect)	/* a client is here; req 0: it was let in before, no answer */     \
+	M(0x0304, disconnect)	/* it is gone or was refused: once for each `connect` */           \
+	M(0x0305, scram_start)                                                                     \
+	M(0x0306, scram_finish) /* answered by auth_result */                                      \
+	M(0x0307, rcpt_check)	/* of one pipelined group; no tenant: a stranger's */             \
+	M(0x0308, txn_end)	/* what became of a reservation */                                 \
+	M(0x0309, from_check)	/* are these domains of the header From the tenant's? */
 #define IPC_FIELDS_auth(F)                                                                         \
 	F(u64, req, 0) F(text, client, 64) F(text, method, 16) F(blob, user, 1024)                 \
 	F(blob, secret, 12288)
@@ -78,13 +102,62 @@
 	F(u64, req, 0) F(text, client, 64) F(text, tenant, IPC_NAME_MAX)                           \
 	F(text, user, IPC_NAME_MAX) /* empty: identified by network */                             \
 	F(addr, sender, IPC_ADDR_MAX) F(u64, size, 0)
+#define IPC_FIELDS_connect(F) F(u64, req, 0) F(text, client, 64) F(text, listener, 128)
+#define IPC_FIELDS_disconnect(F) F(text, client, 64)
+#define IPC_FIELDS_scram_start(F) F(u64, req, 0) F(text, client, 64) F(blob, user, 1024)
+#define IPC_FIELDS_scram_finish(F)                                                                 \
+	F(u64, req, 0) F(text, client, 64) F(blob, user, 1024)                                     \
+	F(blob, message, 4096) /* AuthMessage of RFC 5802, 3 */ F(blob, proof, 32)
+#define IPC_FIELDS_rcpt_check(F)                                                                   \
+	F(u64, req, 0) F(text, tenant, IPC_NAME_MAX) F(text, user, IPC_NAME_MAX)                   \
+	F(u32, count, 0) F(blob, rcpts, IPC_BULK_MAX) /* rcpt_name records */
+#define IPC_FIELDS_txn_end(F)                                                                      \
+	F(text, tenant, IPC_NAME_MAX) F(text, user, IPC_NAME_MAX)                                  \
+	F(u64, reserved_s, 0) /* of mail_result */                                                 \
+	F(flag, stored, 0) F(u32, rcpts, 0) /* of the message */                                   \
+	F(u32, reserved, 0)   /* of them by rcpt_check */
+#define IPC_FIELDS_from_check(F)                                                                   \
+	F(u64, req, 0) F(text, tenant, IPC_NAME_MAX) F(blob, domains, IPC_BULK_MAX) /* from_domain */
 
-#define IPC_AUTHD_TO_SMTPD(M) M(0x0401, auth_result) M(0x0402, mail_result)
+#define IPC_AUTHD_TO_SMTPD(M)                                                                      \
+	M(0x0401, auth_result)                                                                     \
+	M(0x0402, mail_result)                                                                     \
+	M(0x0403, connect_result) /* 220 or 421 */                                                 \
+	M(0x0404, scram_salt)	  /* of an unknown user too: a stable one */                       \
+	M(0x0405, rcpt_result)                                                                     \
+	M(0x0406, from_result)
 #define IPC_FIELDS_auth_result(F)                                                                  \
 	F(u64, req, 0) F(u16, code, 0) /* 235, 535, 454 */ F(u32, esc, 0) F(text, text, 255)       \
-	F(text, tenant, IPC_NAME_MAX) F(text, user, IPC_NAME_MAX) F(text, why, 255) /* log only */
+	F(text, tenant, IPC_NAME_MAX) F(text, user, IPC_NAME_MAX) F(text, why, 255) /* log only */ \
+	F(blob, server_signature, 32) /* of scram_finish */
 #define IPC_FIELDS_mail_result(F)                                                                  \
-	F(u64, req, 0) F(u16, code, 0) F(u32, esc, 0) F(text, text, 255) F(text, why, 255)
+	F(u64, req, 0) F(u16, code, 0) F(u32, esc, 0) F(text, text, 255) F(text, why, 255)         \
+	F(u8, rewrite, 0)	    /* enum sender_rewrite */                                      \
+	F(addr, sender, IPC_ADDR_MAX) /* replaces the envelope sender */                           \
+	F(u32, key_serial, 0) F(flag, header_from_tenant, 0) /* ask from_check */                  \
+	F(flag, hold, 0)	    /* over quota: queued, not delivered */                        \
+	F(flag, check_rcpts, 0)	    /* recipients need rcpt_check */                               \
+	F(u8, priority, 0) F(u64, reserved_s, 0) /* 0: nothing was reserved, no txn_end */
+#define IPC_FIELDS_connect_result(F) F(u64, req, 0) F(u16, code, 0) F(u32, esc, 0) F(text, text, 255)
+#define IPC_FIELDS_scram_salt(F) F(u64, req, 0) F(blob, salt, 64) F(u32, iterations, 0)
+#define IPC_FIELDS_rcpt_result(F)                                                                  \
+	F(u64, req, 0) F(flag, hold, 0) /* as in mail_result */                                    \
+	F(blob, results, IPC_BULK_MAX)	/* rcpt_verdict records */
+#define IPC_FIELDS_from_result(F)                                                                  \
+	F(u64, req, 0) F(flag, ok, 0) F(flag, failed, 0) /* nobody can say now */                  \
+	F(text, domain, 255) /* the first that is not */
+
+#define IPC_AUTHD_TO_QMGR(M)                                                                       \
+	M(0x1101, token_key)	 /* of return addresses; a known id: the same key, perhaps not current */ \
+	M(0x1102, tenant_factor) /* how much of its normal pace a tenant may use */                \
+	M(0x1103, key_hold)	 /* of all queued mail of one key */
+#define IPC_FIELDS_token_key(F) F(u8, id, 0) F(blob, key, 64) F(flag, current, 0)
+#define IPC_FIELDS_tenant_factor(F) F(text, tenant, IPC_NAME_MAX) F(u32, factor, 0) /* percent */
+#define IPC_FIELDS_key_hold(F)                                                                     \
+	F(text, tenant, IPC_NAME_MAX) F(text, user, IPC_NAME_MAX) F(u8, act, 0) /* enum key_hold_act */
+
+#define IPC_QMGR_TO_AUTHD(M) M(0x1201, outcomes) /* since the last frame; at most one a second */
+#define IPC_FIELDS_outcomes(F) F(flag, more, 0) F(blob, outcomes, IPC_BULK_MAX) /* outcome records */
 
 /* Processes that append to the spool (smtpd, bounce) -> qmgr. */
 #define IPC_WRITER_TO_QMGR(M)                                                                      \
@@ -113,7 +186,8 @@
 	M(0x0702, content)	/* (fd) read-only: a segment or a big file, by number */           \
 	M(0x0703, content_drop) /* not needed any more */                                          \
 	M(0x0704, deliver)                                                                         \
-	M(0x0705, conn_close) /* when the jobs it has are done */
+	M(0x0705, conn_close) /* when the jobs it has are done */                                  \
+	M(0x0706, job_recall) /* is too old: back as far as nobody can have it already */
 #define IPC_FIELDS_conn_open(F)                                                                    \
 	F(u64, conn, 0) F(text, nexthop, 255) F(flag, mx, 0) F(u16, port, 0)                       \
 	F(u8, tls, 0) /* enum tls_policy */ F(text, source, 64) F(text, helo, 255)                 \
@@ -121,6 +195,7 @@
 #define IPC_FIELDS_content(F) F(u64, content, 0)
 #define IPC_FIELDS_content_drop(F) F(u64, content, 0)
 #define IPC_FIELDS_conn_close(F) F(u64, conn, 0)
+#define IPC_FIELDS_job_recall(F) F(u64, conn, 0) F(u64, job, 0)
 #define IPC_FIELDS_deliver(F)                                                                      \
 	F(u64, conn, 0) F(u64, job, 0) F(u64, qid, 0)                                              \
 	F(u64, content, 0)     /* what to read */                                                  \
@@ -132,6 +207,8 @@
 	F(u64, arrival_us, 0) F(u64, received_us, 0) F(u64, active_us, 0) /* wall clock */         \
 	F(addr, sender, IPC_ADDR_MAX) F(text, tenant, IPC_NAME_MAX) F(text, user, IPC_NAME_MAX)    \
 	F(text, lane, 300) F(u32, attempt, 0) F(text, envid, 100) F(u8, ret, 0)                    \
+	F(addr, sender_original, IPC_ADDR_MAX) F(text, tag, 255) F(text, batch, 255)               \
+	F(text, label, 255) F(flag, copy, 0) /* for bcc-forward: no events */                      \
 	F(blob, rcpts, 50000) /* job_rcpt records */
 
 #define IPC_SMTP_TO_QMGR(M)                                                                        \
@@ -173,7 +250,8 @@
 #define IPC_FIELDS_signature(F) F(u64, req, 0) F(flag, ok, 0) F(blob, signature, 1024)
 
 #define IPC_QMGR_TO_BOUNCE(M)                                                                      \
-	M(0x0d01, report) /* (fd) content: the segment or the big file of the message */
+	M(0x0d01, report) /* (fd) content: the segment or the big file of the message */           \
+	M(0x0d02, returned) /* a message to a return address of ours */
 #define IPC_FIELDS_report(F)                                                                       \
 	F(u64, req, 0) F(u64, qid, 0) F(u8, kind, 0) /* enum report_kind */                        \
 	F(addr, sender, IPC_ADDR_MAX) F(text, tenant, IPC_NAME_MAX) F(text, user, IPC_NAME_MAX)    \
@@ -181,7 +259,11 @@
 	F(u64, offset, 0) F(u64, content_len, 0) F(u32, flags, 0)                                  \
 	F(blob, rcpts, 50000) /* report_rcpt records */
 
-#define IPC_BOUNCE_TO_QMGR(M) M(0x0e01, report_done)
+#define IPC_FIELDS_returned(F)                                                                     \
+	F(u64, req, 0) F(u64, qid, 0) F(addr, sender, IPC_ADDR_MAX) F(addr, rcpt, IPC_ADDR_MAX)
+
+#define IPC_BOUNCE_TO_QMGR(M) M(0x0e01, report_done) M(0x0e02, returned_done)
+#define IPC_FIELDS_returned_done(F) F(u64, req, 0)
 #define IPC_FIELDS_report_done(F)                                                                  \
 	F(u64, req, 0) F(flag, ok, 0) F(u64, new_qid, 0) /* 0: none was due */ F(text, text, 255)
 
@@ -197,7 +279,8 @@
 /* Records: parts of a message, repeated inside one of its blobs. */
 #define IPC_RECORDS(M)                                                                             \
 	M(0, job_rcpt) M(0, job_result) M(0, mx_host) M(0, txt_string) M(0, report_rcpt)           \
-	M(0, ctl_arg) M(0, ctl_field)
+	M(0, ctl_arg) M(0, ctl_field) M(0, rcpt_name) M(0, rcpt_verdict) M(0, from_domain)         \
+	M(0, outcome)
 #define IPC_FIELDS_job_rcpt(F)                                                                     \
 	F(u32, index, 0) F(addr, rcpt, IPC_ADDR_MAX) F(text, orcpt, 500) F(u8, notify, 0)
 #define IPC_FIELDS_job_result(F)                                                                   \
@@ -216,6 +299,13 @@
 #define IPC_FIELDS_ctl_field(F) F(text, name, 64) F(u8, type, 0) /* enum ctl_type */               \
 	F(blob, value, 32768)
 
+#define IPC_FIELDS_rcpt_name(F) F(addr, addr, IPC_ADDR_MAX)
+#define IPC_FIELDS_rcpt_verdict(F) F(u16, code, 0) F(u32, esc, 0) F(text, text, 255)
+#define IPC_FIELDS_from_domain(F) F(text, domain, 255)
+#define IPC_FIELDS_outcome(F)                                                                      \
+	F(text, tenant, IPC_NAME_MAX) F(text, user, IPC_NAME_MAX) F(u32, sent, 0)                  \
+	F(u32, failed, 0) F(u32, deferred, 0) /* recipients */
+
 #define IPC_MESSAGES(M)                                                                            \
 	IPC_HELLO(M)                                                                               \
 	IPC_MASTER_TO_DAEMON(M)                                                                    \
@@ -233,7 +323,9 @@
 	IPC_QMGR_TO_BOUNCE(M)                                                                      \
 	IPC_BOUNCE_TO_QMGR(M)                                                                      \
 	IPC_CTL_CALLS(M)                                                                           \
-	IPC_CTL_REPLIES(M)
+	IPC_CTL_REPLIES(M)                                                                         \
+	IPC_AUTHD_TO_QMGR(M)                                                                       \
+	IPC_QMGR_TO_AUTHD(M)
 
 /* Values on the wire; numbers are never reused. */
 enum role {
@@ -250,7 +342,8 @@ enum role {
 };
 
 enum log_kind { LOG_KIND_FILE = 0, LOG_KIND_SYSLOG = 1, LOG_KIND_EVENTS = 2 };
-enum sign_scheme { SIGN_RSA_RAW = 1, SIGN_ECDSA = 2 };
+/* The first two are for TLS keys, by number or pin; the others for DKIM keys, by pin, on a SHA-256. */
+enum sign_scheme { SIGN_RSA_RAW = 1, SIGN_ECDSA = 2, SIGN_DKIM_RSA = 3, SIGN_DKIM_ED25519 = 4 };
 enum tls_policy { TLS_POLICY_NONE = 0, TLS_POLICY_MAY = 1, TLS_POLICY_ENCRYPT = 2, TLS_POLICY_VERIFY = 3 };
 enum rcpt_status {
 	RCPT_SENT = 1,
@@ -276,6 +369,13 @@ enum dns_status {
 	DNS_TEMP = 4,	  /* SERVFAIL, timeout: 4.4.3 */
 	DNS_BOGUS = 5	  /* DNSSEC validation failed: treated as temporary */
 };
+enum sender_rewrite {
+	SENDER_KEEP = 0,
+	SENDER_REPLACE = 1, /* by mail_result.sender */
+	SENDER_TOKEN = 2    /* by an address made for each recipient at delivery; sender: @domain */
+};
+enum key_hold_act { KEY_RELEASE = 0, KEY_HOLD = 1, KEY_PURGE = 2 };
+enum listener_state { LISTENER_OPEN = 0, LISTENER_PAUSED = 1, LISTENER_DRAINED = 2, LISTENER_STATES };
 enum report_kind { REPORT_FAILED = 1, REPORT_EXPIRED = 2, REPORT_DELAYED = 3 };
 enum ctl_type { CTL_TEXT = 0, CTL_NUMBER = 1, CTL_TIME = 2, CTL_BOOL = 3, CTL_LIST = 4 };
 /* DSN parameters (RFC 3461). */

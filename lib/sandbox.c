@@ -95,6 +95,9 @@ static const struct call calls[] = {
 
 	ALLOW(COMMIT, pwrite64) ALLOW(COMMIT, pwritev) ALLOW(COMMIT, fsync)
 	ALLOW(COMMIT, fdatasync) ALLOW(COMMIT, ftruncate)
+	/* Kernel AIO: the same on the same descriptors, beside the loop. */
+	ALLOW(COMMIT, io_setup) ALLOW(COMMIT, io_submit) ALLOW(COMMIT, io_getevents)
+	ALLOW(COMMIT, io_destroy) ALLOW(COMMIT, eventfd2)
 
 	ALLOW(FILES, open) ALLOW(FILES, openat) ALLOW(FILES, stat) ALLOW(FILES, lstat)
 	ALLOW(FILES, newfstatat) ALLOW(FILES, statx) ALLOW(FILES, access) ALLOW(FILES, faccessat)

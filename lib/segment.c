@@ -14,7 +14,7 @@ enum { VERSION = 1 };
  * Envelope fields: u16 tag, u32 length, value. Numbers are never reused; an unknown tag is skipped, so
  * that a newer writer's records can be read. A field with its default value is left out.
  */
-enum kind { FIELD_TEXT, FIELD_U8, FIELD_U64 };
+enum kind { FIELD_NONE, FIELD_TEXT, FIELD_U8, FIELD_U32, FIELD_U64 };
 
 struct field {
 	enum kind kind;
@@ -38,11 +38,19 @@ static const struct field envelope_fields[] = {
 	[12] = { FIELD_U64, offsetof(struct envelope, size), 0 },
 	[13] = { FIELD_U64, offsetof(struct envelope, big), 0 },
 	/* 14: a recipient, itself a list of fields */
+	[15] = { FIELD_TEXT, offsetof(struct envelope, sender_original), IPC_ADDR_MAX },
+	[16] = { FIELD_U32, offsetof(struct envelope, key_serial), 0 },
+	[17] = { FIELD_U8, offsetof(struct envelope, priority), 0 },
+	[18] = { FIELD_TEXT, offsetof(struct envelope, hold_reason), 255 },
+	[19] = { FIELD_TEXT, offsetof(struct envelope, batch), 255 },
+	[20] = { FIELD_TEXT, offsetof(struct envelope, label), 255 },
+	[21] = { FIELD_TEXT, offsetof(struct envelope, return_domain), 255 },
 };
 static const struct field rcpt_fields[] = {
 	[1] = { FIELD_TEXT, offsetof(struct segment_rcpt, addr), IPC_ADDR_MAX },
 	[2] = { FIELD_TEXT, offsetof(struct segment_rcpt, orcpt), 500 },
 	[3] = { FIELD_U8, offsetof(struct segment_rcpt, notify), 0 },
+	[4] = { FIELD_U8, offsetof(struct segment_rcpt, kind), 0 },
 };
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -53,11 +61,25 @@ put_tag(struct buf *b, size_t tag, size_t length)
 	buf_put_u32(b, (uint32_t)length);
 }
 
+/* What later goes into log lines, reports and SMTP commands has no control bytes, whoever wrote it. */
+static bool
+text_ok(struct view v)
+{
+	for (size_t i = 0; i < v.n; i++) {
+		unsigned char c = (unsigned char)v.p[i];
+		if (c < 0x20 || c == 0x7f)
+			return false;
+	}
+	return true;
+}
+
 static void
 put_fields(struct buf *b, const struct field *table, size_t count, const void *from)
 {
 	for (size_t tag = 1; tag < count; tag++) {
 		const struct field *f = &table[tag];
+		if (f->kind == FIELD_NONE)
+			continue;
 		const char *at = (const char *)from + f->at;
 		struct view text = { "", 0 };
 		uint64_t number = 0;
@@ -66,14 +88,21 @@ put_fields(struct buf *b, const struct field *table, size_t count, const void *f
 			text = *(const struct view *)(const void *)at;
 		else if (f->kind == FIELD_U8)
 			number = *(const uint8_t *)at;
+		else if (f->kind == FIELD_U32)
+			number = *(const uint32_t *)(const void *)at;
 		else
 			number = *(const uint64_t *)(const void *)at;
-		if (f->kind == FIELD_TEXT && text.n) {
+		if (text.n > f->max || !text_ok(text)) {
+			b->bad = true; /* no reader would take the record: it must not be acknowledged */
+		} else if (f->kind == FIELD_TEXT && text.n) {
 			put_tag(b, tag, text.n);
 			buf_putv(b, text);
 		} else if (f->kind == FIELD_U8 && number) {
 			put_tag(b, tag, 1);
 			buf_put_u8(b, (uint8_t)number);
+		} else if (f->kind == FIELD_U32 && number) {
+			put_tag(b, tag, 4);
+			buf_put_u32(b, (uint32_t)number);
 		} else if (f->kind == FIELD_U64 && number) {
 			put_tag(b, tag, 8);
 			buf_put_u64(b, number);
@@ -93,18 +122,6 @@ put_envelope(struct buf *b, const struct envelope *env)
 	}
 }
 
-/* What later goes into log lines, reports and SMTP commands has no control bytes, whoever wrote it. */
-static bool
-text_ok(struct view v)
-{
-	for (size_t i = 0; i < v.n; i++) {
-		unsigned char c = (unsigned char)v.p[i];
-		if (c < 0x20 || c == 0x7f)
-			return false;
-	}
-	return true;
-}
-
 static bool
 get_field(const struct field *f, struct view value, void *to)
 {
@@ -116,6 +133,9 @@ get_field(const struct field *f, struct view value, void *to)
 		return value.n <= f->max && text_ok(value);
 	case FIELD_U8:
 		*(uint8_t *)at = view_get_u8(&value);
+		return view_done(value);
+	case FIELD_U32:
+		*(uint32_t *)(void *)at = view_get_u32(&value);
 		return view_done(value);
 	default:
 		*(uint64_t *)(void *)at = view_get_u64(&value);
@@ -161,7 +181,8 @@ get_envelope(struct view v, struct arena *a, struct envelope *env)
 	env->rcpts = arena_alloc(a, count * sizeof(*env->rcpts));
 	env->nrcpt = count;
 	for (v = all; next_field(&v, &tag, &value);) {
-		bool known = tag > 0 && tag < COUNT(envelope_fields);
+		bool known = tag < COUNT(envelope_fields) &&
+		    envelope_fields[tag].kind != FIELD_NONE;
 		if (tag == TAG_RCPT && !get_rcpt(value, &env->rcpts[i++]))
 			return false;
 		if (known && !get_field(&envelope_fields[tag], value, env))
@@ -370,9 +391,10 @@ record_envelope_get(const struct record *r, struct view envelope, struct arena *
 	if (envelope.n != r->envelope_len ||
 	    crc32c(0, envelope.p, envelope.n) != r->envelope_crc)
 		return false;
-	*env = (struct envelope){ .qid = r->qid, .flags = r->flags, .sender = none, .tenant = none,
-		.user = none, .tag = none, .client = none, .session = none, .message_id = none,
-		.envid = none };
+	*env = (struct envelope){ .qid = r->qid, .flags = r->flags, .sender = none,
+		.sender_original = none, .return_domain = none, .hold_reason = none, .tenant = none,
+		.user = none, .tag = none, .batch = none, .label = none, .client = none,
+		.session = none, .message_id = none, .envid = none };
 	if (!get_envelope(envelope, a, env))
 		return false;
 	return env->flags & SEGMENT_BIG ? env->big != 0 : env->size == r->content_len;

@@ -30,7 +30,7 @@ enum {
 	QID_CHARS = 13,
 	ENVELOPE_MAX = 64 << 20,
 	END_MARK = 64, /* bytes */
-	RCPTS_MAX = 100000
+	RCPTS_MAX = 200000 /* each recipient and its copy */
 };
 /* Records of one generation; a writer asks for another segment before this one is used up. */
 #define SEGMENT_RECORDS_MAX ((1u << SEGMENT_INDEX_BITS) - 1)
@@ -42,13 +42,24 @@ enum {
 	SEGMENT_UTF8 = 8,     /* SMTPUTF8 was given */
 	SEGMENT_BIG = 16,     /* content is in a file of its own */
 	SEGMENT_REPORT = 32,  /* made by bounce */
-	SEGMENT_8BIT_HEADER = 64
+	SEGMENT_8BIT_HEADER = 64,
+	SEGMENT_VERP = 128, /* sent from a return address of its own to each recipient */
+	SEGMENT_HELD = 256  /* not delivered until somebody releases it */
+};
+
+/* What a recipient is. */
+enum rcpt_kind {
+	RCPT_NORMAL = 0,
+	RCPT_COPY = 1,	    /* of another one's mail, for the host that gets copies of all */
+	RCPT_RETURNED = 2,  /* a return address of ours: for bounce */
+	RCPT_SIMULATOR = 3  /* what happens to it stands in its local part */
 };
 
 struct segment_rcpt {
 	struct view addr;
 	struct view orcpt; /* "rfc822;..." decoded, or empty */
 	uint8_t notify;	   /* NOTIFY_*; 0: default */
+	uint8_t kind;	   /* enum rcpt_kind */
 };
 
 /* What is known of a message beside its bytes. Views borrow from the decoded bytes or the caller. */
@@ -56,8 +67,13 @@ struct envelope {
 	uint64_t qid;
 	uint64_t arrival_us;  /* wall clock: MAIL */
 	uint64_t received_us; /* wall clock: end of data */
-	struct view sender;   /* empty: null sender */
-	struct view tenant, user, tag;
+	struct view sender;   /* empty: null sender; with SEGMENT_VERP the client's */
+	struct view sender_original; /* the client's, where it was replaced */
+	struct view return_domain;   /* SEGMENT_VERP: of the return addresses */
+	struct view hold_reason;     /* SEGMENT_HELD */
+	uint32_t key_serial;
+	uint8_t priority;
+	struct view tenant, user, tag, batch, label;
 	struct view client;   /* "name[addr]" for the log */
 	struct view session;
 	struct view message_id;
@@ -116,6 +132,13 @@ static inline uint64_t
 record_front_at(const struct record *r)
 {
 	return RECORD_HEADER + (uint64_t)r->envelope_len;
+}
+
+/* Of a message as it is sent: its front and `size` bytes of content. */
+static inline uint64_t
+whole_bytes(const struct record *r, uint64_t size)
+{
+	return r->front_len + size;
 }
 
 /* END_MARK bytes. */

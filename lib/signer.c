@@ -13,6 +13,7 @@ enum { FREE_END = UINT32_MAX };
  */
 struct place {
 	struct tls_sign_op *op; /* NULL: free */
+	struct link *link;
 	uint32_t uses;
 	uint32_t next_free;
 };
@@ -20,13 +21,16 @@ struct place {
 /* A channel outlives its end until the turn is over (loop_reap). */
 struct link {
 	struct channel ch;
+	struct signer *signer;
+	struct link *next;
+	uint32_t pending;
 	struct loop_reap reap;
 };
 
 struct signer {
 	struct tls_signer tls;
 	struct loop *loop;
-	struct link *link; /* NULL: no signd */
+	struct link *links; /* one for each signd process */
 	struct place *places;
 	uint32_t count, cap, first_free, pending;
 };
@@ -73,22 +77,38 @@ release(struct signer *s, struct place *p)
 	p->uses++;
 	p->next_free = s->first_free;
 	s->first_free = (uint32_t)(p - s->places);
+	p->link->pending--;
 	s->pending--;
 	return op;
+}
+
+/* Each signd holds every key: the one with the shortest queue is asked. */
+static struct link *
+least_busy(const struct signer *s)
+{
+	struct link *best = NULL;
+
+	for (struct link *l = s->links; l; l = l->next)
+		if (channel_is_open(&l->ch) && (best == NULL || l->pending < best->pending))
+			best = l;
+	return best;
 }
 
 static int
 start(struct tls_signer *ts, struct tls_sign_op *op)
 {
 	struct signer *s = CONTAINER(ts, struct signer, tls);
+	struct link *link = least_busy(s);
 
-	if (s->link == NULL || !channel_is_open(&s->link->ch) || s->pending >= SIGNER_PENDING_MAX)
+	if (link == NULL || s->pending >= SIGNER_PENDING_MAX)
 		return -1;
 	uint32_t at = take_place(s);
 	s->places[at].op = op;
+	s->places[at].link = link;
+	link->pending++;
 	s->pending++;
 	op->ticket = number_of(s, at);
-	if (IPC_SEND(&s->link->ch, sign, .req = op->ticket, .key = op->key, .scheme = op->scheme,
+	if (IPC_SEND(&link->ch, sign, .req = op->ticket, .key = op->key, .scheme = op->scheme,
 		.in = op->in, .pin = op->pin) < 0) {
 		release(s, &s->places[at]);
 		return -1;
@@ -108,13 +128,14 @@ cancel(struct tls_signer *ts, struct tls_sign_op *op)
 }
 
 static bool
-on_signature(struct signer *s, struct channel *ch, struct ipc_signature *m, int *fd)
+on_signature(struct link *link, struct channel *ch, struct ipc_signature *m, int *fd)
 {
+	struct signer *s = link->signer;
 	struct place *p = place_of(s, m->req);
 
 	(void)ch;
 	(void)fd;
-	if (p) {
+	if (p && p->link == link) {
 		struct tls_sign_op *op = release(s, p);
 		op->done(op, m->ok, m->signature);
 	}
@@ -124,7 +145,7 @@ on_signature(struct signer *s, struct channel *ch, struct ipc_signature *m, int 
 static bool
 frame(struct channel *ch, uint16_t type, struct view body, int *fd)
 {
-	struct signer *d = ch->ctx;
+	struct link *d = ch->ctx;
 
 	switch (type) {
 		IPC_FROM_SIGND(IPC_CASE)
@@ -139,15 +160,34 @@ link_free(struct loop_reap *r)
 	free(CONTAINER(r, struct link, reap));
 }
 
+/* What pends there fails. */
+static void
+drop_link(struct signer *s, struct link *link)
+{
+	struct link **at = &s->links;
+
+	while (*at != link)
+		at = &(*at)->next;
+	*at = link->next;
+	channel_close(&link->ch);
+	for (uint32_t i = 0; i < s->count && link->pending; i++) {
+		if (s->places[i].op == NULL || s->places[i].link != link)
+			continue;
+		struct tls_sign_op *op = release(s, &s->places[i]);
+		op->done(op, false, VIEW(""));
+	}
+	link->reap.free = link_free;
+	loop_reap(s->loop, &link->reap);
+}
+
 static void
 closed(struct channel *ch, const struct err *e)
 {
-	struct signer *s = ch->ctx;
+	struct link *link = ch->ctx;
 
 	if (e)
-		log_warn("channel to signd: %s", e->text);
-	if (s->link && ch == &s->link->ch)
-		signer_detach(s);
+		log_warn("channel to signd %u: %s", ch->instance, e->text);
+	drop_link(link->signer, link);
 }
 
 static const struct channel_ops ops = { frame, closed };
@@ -170,7 +210,8 @@ signer_free(struct signer **sp)
 
 	if (s == NULL)
 		return;
-	signer_detach(s);
+	while (s->links)
+		drop_link(s, s->links);
 	free(s->places);
 	free(s);
 	*sp = NULL;
@@ -185,39 +226,43 @@ signer_tls(struct signer *s)
 int
 signer_attach(struct signer *s, int fd, uint32_t instance)
 {
-	signer_detach(s);
+	signer_detach(s, instance);
 	struct link *link = x_calloc(1, sizeof(*link));
-	if (channel_open(&link->ch, s->loop, fd, &ops, s, ROLE_SIGND, instance) < 0) {
+	link->signer = s;
+	if (channel_open(&link->ch, s->loop, fd, &ops, link, ROLE_SIGND, instance) < 0) {
 		close(fd);
 		free(link);
 		return -1;
 	}
-	s->link = link;
+	link->next = s->links;
+	s->links = link;
 	return 0;
 }
 
 void
-signer_detach(struct signer *s)
+signer_detach(struct signer *s, uint32_t instance)
 {
-	struct link *link = s->link;
-
-	if (link == NULL)
-		return;
-	/* Without a link start() refuses, so the walk meets no new requests. */
-	s->link = NULL;
-	channel_close(&link->ch);
-	link->reap.free = link_free;
-	loop_reap(s->loop, &link->reap);
-	for (uint32_t at = 0; at < s->count; at++) {
-		if (s->places[at].op == NULL)
-			continue;
-		struct tls_sign_op *op = release(s, &s->places[at]);
-		op->done(op, false, VIEW(""));
-	}
+	for (struct link *l = s->links; l; l = l->next)
+		if (l->ch.instance == instance) {
+			drop_link(s, l);
+			return;
+		}
 }
 
 bool
 signer_attached(const struct signer *s)
 {
-	return s->link != NULL;
+	return s->links != NULL;
+}
+
+int
+signer_start(struct signer *s, struct tls_sign_op *op)
+{
+	return start(&s->tls, op);
+}
+
+void
+signer_cancel(struct signer *s, struct tls_sign_op *op)
+{
+	cancel(&s->tls, op);
 }

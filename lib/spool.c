@@ -6,12 +6,18 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "lib/aio.h"
 #include "lib/durable.h"
 #include "lib/fault.h"
 #include "lib/log.h"
 #include "lib/spool.h"
 
-enum { SEGMENTS_HELD = 2, IOV_BATCH = 1024, HEADS_KEPT = 1 << 20 };
+enum {
+	SEGMENTS_HELD = 2,
+	IOV_BATCH = 1024,
+	HEADS_KEPT = 1 << 20,
+	PAGE = 4096 /* of the page cache */
+};
 
 /* A segment this process may write to. */
 struct slot {
@@ -39,9 +45,15 @@ struct spool {
 	uint64_t last_req;
 	struct loop_task commit;
 	struct loop_timer wait;
+	/* The batch under way: placed, written, and until `sync` is done not yet durable. */
 	struct buf heads;
 	struct placed *batch;
 	size_t batch_count, batch_cap;
+	uint64_t batch_gen, batch_end; /* its segment, and where it ends there */
+	bool batch_left;	       /* it filled its segment: what is queued goes to the next */
+	bool batch_lost;	       /* its segment was given up meanwhile: qmgr finds it by itself */
+	struct aio *aio;	       /* NULL: syncs are waited for */
+	struct aio_op sync;
 	struct iovec *iov;
 	size_t iov_count, iov_cap;
 };
@@ -223,7 +235,7 @@ fill_batch(struct spool *s)
 static void
 gather(struct spool *s, uint64_t end)
 {
-	static const char zeros[SEGMENT_ALIGN];
+	static const char zeros[PAGE];
 	size_t mark_at = buf_len(&s->heads);
 
 	end_mark_put(&s->heads, s->use.gen);
@@ -238,8 +250,11 @@ gather(struct spool *s, uint64_t end)
 			add_iov(s, p->m->content);
 		add_iov(s, view_of(zeros, p->r.length - used));
 	}
-	if (s->use.size - end >= END_MARK)
-		add_iov(s, view_skip(heads, mark_at));
+	if (s->use.size - end < END_MARK)
+		return;
+	add_iov(s, view_skip(heads, mark_at));
+	/* Up to the end of the page: one that is written whole need not be read first. */
+	add_iov(s, view_of(zeros, (size_t)-(end + END_MARK) % PAGE));
 }
 
 /* Drops n written bytes from the front of the vector. */
@@ -273,24 +288,26 @@ write_batch(struct spool *s)
 		at += (uint64_t)n;
 		v = advance(v, end, (size_t)n);
 	}
-	return FAULT_CALL("seg.sync", fdatasync(s->use.fd), -1);
+	return 0;
 }
 
 static void
-tell_stored(struct spool *s, uint64_t end)
+tell_stored(struct spool *s)
 {
 	struct view heads = buf_view(&s->heads);
 
+	if (s->batch_lost)
+		return;
 	for (size_t i = 0; i < s->batch_count; i++) {
 		const struct placed *p = &s->batch[i];
 		struct view head = view_first(view_skip(heads, p->head_at), p->head_len);
 		if (head.n > IPC_BULK_MAX)
 			head = VIEW("");
 		if (s->qmgr)
-			IPC_SEND(s->qmgr, stored, .gen = s->use.gen, .offset = p->offset,
+			IPC_SEND(s->qmgr, stored, .gen = s->batch_gen, .offset = p->offset,
 			    .end = p->offset + p->r.length, .head = head);
 	}
-	s->use.at = end;
+	s->use.at = s->batch_end;
 }
 
 static void
@@ -308,34 +325,91 @@ answer_batch(struct spool *s, const struct err *e)
 	s->batch_count = 0;
 }
 
-/* True: messages are left that did not fit. Those that callbacks store meanwhile do not count. */
-static bool
-commit_batch(struct spool *s)
+/* The batch is durable (error 0), or could not be made so (an errno value). */
+static void
+end_batch(struct spool *s, int error)
 {
 	struct err e;
-	uint64_t end = fill_batch(s);
-	bool left = s->head != NULL;
 
-	if (s->batch_count == 0)
-		return left;
-	gather(s, end);
-	if (write_batch(s) == 0) {
+	if (error == 0) {
 		(void)FAULT("seg.synced");
-		tell_stored(s, end);
+		tell_stored(s);
 		(void)FAULT("seg.told");
 		answer_batch(s, NULL);
-		return left;
+		if (s->batch_left && !s->batch_lost)
+			release(s, &s->use, false);
+		return;
 	}
 	/* Whether any of it is on the disk is not known, and asking again might get a wrong yes. */
-	bool space = errno == ENOSPC || errno == EDQUOT;
-	log_error("spool segment %llx: %s", (unsigned long long)s->use.gen, strerror(errno));
-	release(s, &s->use, true);
-	if (space)
+	log_error("spool segment %llx: %s", (unsigned long long)s->batch_gen, strerror(error));
+	if (!s->batch_lost)
+		release(s, &s->use, true);
+	if (error == ENOSPC || error == EDQUOT)
 		no_space_error(&e);
 	else
 		err_set(&e, ERR_TEMP, ESC(4, 3, 0), "Queue file write error");
 	answer_batch(s, &e);
-	return false; /* the segment is released already */
+}
+
+static void
+sync_done(struct aio_op *op, long res)
+{
+	struct spool *s = CONTAINER(op, struct spool, sync);
+
+	end_batch(s, res < 0 ? (int)-res : 0);
+	loop_post(s->loop, LOOP_COMMIT, &s->commit);
+}
+
+/* The sync runs beside the loop, if it can; what completes meanwhile is the next batch. */
+static int
+begin_sync(struct spool *s)
+{
+	if (s->aio && aio_fdatasync(s->aio, &s->sync, s->use.fd) == 0)
+		return 0;
+	return fdatasync(s->use.fd);
+}
+
+static void
+sync_batch(struct spool *s)
+{
+	int rc = FAULT_CALL("seg.sync", begin_sync(s), -1);
+
+	if (!s->sync.pending)
+		end_batch(s, rc < 0 ? errno : 0);
+}
+
+static void
+commit_batch(struct spool *s)
+{
+	s->batch_gen = s->use.gen;
+	s->batch_lost = false;
+	s->batch_end = fill_batch(s);
+	s->batch_left = s->head != NULL;
+	if (s->batch_count == 0) {
+		if (s->batch_left)
+			release(s, &s->use, false);
+		return;
+	}
+	gather(s, s->batch_end);
+	if (write_batch(s) == 0)
+		sync_batch(s);
+	else
+		end_batch(s, errno);
+}
+
+static void
+wait_or_fail(struct spool *s)
+{
+	struct err e;
+
+	if (s->head == NULL || s->sync.pending) {
+		loop_timer_cancel(s->loop, &s->wait);
+	} else if (s->full) {
+		no_space_error(&e);
+		fail_queue(s, &e);
+	} else if (!loop_timer_armed(&s->wait)) {
+		loop_timer_set(s->loop, &s->wait, SPOOL_WAIT_MS);
+	}
 }
 
 static void
@@ -343,27 +417,18 @@ commit_run(struct loop_task *t)
 {
 	struct spool *s = CONTAINER(t, struct spool, commit);
 
-	while (s->head) {
+	while (s->head && !s->sync.pending) {
 		if (s->use.fd < 0) {
 			s->use = s->spare;
 			s->spare = (struct slot){ .fd = -1 };
 		}
 		if (s->use.fd < 0)
 			break;
-		if (commit_batch(s) && s->use.fd >= 0)
-			release(s, &s->use, false);
+		commit_batch(s);
 	}
-	if (s->heads.cap > HEADS_KEPT)
+	if (s->heads.cap > HEADS_KEPT && !s->sync.pending)
 		buf_free(&s->heads);
-	if (s->head == NULL) {
-		loop_timer_cancel(s->loop, &s->wait);
-	} else if (s->full) {
-		struct err e;
-		no_space_error(&e);
-		fail_queue(s, &e);
-	} else if (!loop_timer_armed(&s->wait)) {
-		loop_timer_set(s->loop, &s->wait, SPOOL_WAIT_MS);
-	}
+	wait_or_fail(s);
 }
 
 struct spool *
@@ -377,6 +442,10 @@ spool_new(struct loop *l, uint32_t writer)
 	s->end = &s->head;
 	s->commit.run = commit_run;
 	s->wait.fire = wait_over;
+	s->sync.done = sync_done;
+	s->aio = aio_new(l, 1);
+	if (s->aio == NULL)
+		log_warn("no asynchronous sync here: %s", strerror(errno));
 	buf_init(&s->heads, ENVELOPE_MAX * 4ul);
 	return s;
 }
@@ -402,6 +471,7 @@ spool_detach(struct spool *s)
 	s->qmgr = NULL;
 	s->asked = 0;
 	s->full = false;
+	s->batch_lost = true; /* a sync under way goes on, and holds the lock until it ends */
 	clear_slot(&s->use);
 	clear_slot(&s->spare);
 	err_set(&e, ERR_TEMP, ESC(4, 3, 0), "Queue not available, try again later");
@@ -509,6 +579,7 @@ spool_free(struct spool **sp)
 
 	if (s == NULL)
 		return;
+	aio_free(&s->aio);
 	loop_unpost(s->loop, &s->commit);
 	loop_timer_cancel(s->loop, &s->wait);
 	clear_slot(&s->use);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The writing side of the spool, for processes that accept messages (smtpd, bounce): appends complete
- * messages to the segment this process owns and commits all of a turn with one write and one
- * fdatasync (LOOP_COMMIT), then tells qmgr (`stored`) and calls each message's `committed`.
+ * messages to the segment this process owns. All that is there when a batch begins (LOOP_COMMIT) shares
+ * one write and one fdatasync, which runs beside the loop (lib/aio.h); what completes meanwhile is the
+ * next batch. When a batch is durable, qmgr is told (`stored`) and each message's `committed` is called.
  *
  * qmgr keeps one segment in use and one spare here. The descriptor that carries a segment holds its
  * flock: when it is closed (release, crash), qmgr may read the tail and recycle it. When the channel
- * to qmgr ends, segments are given up at once; messages not yet synced fail with 4xx, messages synced
- * but not yet told are found by qmgr's scan.
+ * to qmgr ends, segments are given up at once; messages not yet written fail with 4xx, those whose sync
+ * is under way are answered when it ends, and qmgr's scan finds what it was not told.
  */
 #ifndef EKIDEN_SPOOL_H
 #define EKIDEN_SPOOL_H
@@ -26,8 +27,8 @@ struct spool_msg {
 	struct view front;	/* headers to put in front */
 	struct view content;	/* inline content; empty for a big one */
 	uint32_t content_crc;	/* big only: of front and content */
-	/* e == NULL: durable, answer 250. Else answer e's 4xx; nothing is kept. Called in LOOP_COMMIT or
-	 * later, exactly once, unless cancelled. */
+	/* e == NULL: durable, answer 250. Else answer e's 4xx; nothing is kept. Called as a callback of
+	 * the loop or in LOOP_COMMIT, exactly once, unless cancelled. */
 	void (*committed)(struct spool_msg *m, const struct err *e);
 	struct spool_msg *next;
 	bool queued;

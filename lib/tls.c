@@ -34,6 +34,8 @@ session_new(struct tls_ctx *ctx, int fd)
 	BIO_set_data(bio, t);
 	SSL_set_bio(t->ssl, bio, bio);
 	SSL_set_app_data(t->ssl, t);
+	if (ctx->signer)
+		SSL_set_async_callback(t->ssl, async_callback);
 	return t;
 }
 
@@ -44,7 +46,6 @@ tls_server(struct tls_ctx *ctx, int fd, void (*wake)(void *arg), void *arg)
 
 	t->wake = wake;
 	t->arg = arg;
-	SSL_set_async_callback(t->ssl, async_callback);
 	SSL_set_accept_state(t->ssl);
 	return t;
 }
@@ -67,12 +68,15 @@ expect_name(struct tls *t, const char *name, bool address)
 }
 
 struct tls *
-tls_client(struct tls_ctx *ctx, int fd, const char *name, enum tls_verify verify)
+tls_client(struct tls_ctx *ctx, int fd, const char *name, enum tls_verify verify,
+    void (*wake)(void *arg), void *arg)
 {
 	struct tls *t = session_new(ctx, fd);
 	unsigned char ip[sizeof(struct in6_addr)];
 	bool address = inet_pton(AF_INET, name, ip) == 1 || inet_pton(AF_INET6, name, ip) == 1;
 
+	t->wake = wake;
+	t->arg = arg;
 	SSL_set_connect_state(t->ssl);
 	SSL_set_security_level(t->ssl, ctx->legacy ? 0 : verify == TLS_VERIFY_NAME ? 2 : 1);
 	if (!address && name[0] != '\0' && strlen(name) <= TLSEXT_MAXLEN_host_name)
@@ -183,7 +187,7 @@ outcome(struct tls *t, int rc, const char *what, struct err *e)
 enum tls_result
 tls_handshake(struct tls *t, struct err *e)
 {
-	struct tls_signer *s = t->ctx->key.signer;
+	struct tls_signer *s = t->ctx->signer;
 
 	if (t->done)
 		return TLS_DONE;
@@ -249,7 +253,7 @@ tls_bye(struct tls *t)
 static void
 unpark(struct tls *t)
 {
-	struct tls_signer *s = t->ctx->key.signer;
+	struct tls_signer *s = t->ctx->signer;
 
 	if (!t->park->decided)
 		s->cancel(s, &t->park->op);
@@ -271,7 +275,7 @@ tls_free(struct tls **tp)
 	if (t == NULL)
 		return;
 	*tp = NULL;
-	struct tls_signer *s = t->ctx->key.signer;
+	struct tls_signer *s = t->ctx->signer;
 	bool parked = t->park != NULL;
 	if (parked)
 		unpark(t);
@@ -304,6 +308,8 @@ tls_info(const struct tls *t, struct tls_info *out)
 	const SSL_CIPHER *c = SSL_get_current_cipher(t->ssl);
 
 	*out = (struct tls_info){ .version = SSL_get_version(t->ssl) };
+	out->sni = SSL_get_servername(t->ssl, TLSEXT_NAMETYPE_host_name);
+	out->by_name = t->by_name;
 	out->cipher = SSL_CIPHER_get_name(c);
 	if (c)
 		out->bits = SSL_CIPHER_get_bits(c, &out->alg_bits);

@@ -2,7 +2,7 @@
 /*
  * TLS on non-blocking sockets; the only caller of the OpenSSL SSL API.
  *
- * Private keys are not here: a server context holds the certificate chain and a public-key-only
+ * Private keys are not here: a context holds certificate chains, each with a public-key-only
  * EVP_PKEY whose private operation is a request to signd, made through `struct tls_signer`. While
  * signd works, the handshake is parked (SSL_MODE_ASYNC) and tls_handshake() returns TLS_WANT_ASYNC;
  * the signer's completion calls the session's `wake`, after which the handshake is called again.
@@ -60,21 +60,42 @@ struct tls_signer {
 /* A parked handshake holds a 32 KiB stack, so their number has a limit; the others wait in line. */
 enum { TLS_PARKED_MAX = 256, TLS_SIGNATURE_MAX = 1024, TLS_TICKET_KEY = 80 };
 
+/* A certificate and the number of its private key in signd. */
+struct tls_cert_conf {
+	struct view chain_pem; /* leaf first */
+	uint32_t key;
+};
+
 struct tls_server_conf {
-	struct view chain_pem;	   /* leaf first */
-	uint32_t key;		   /* signd's number of the key */
+	/*
+	 * A client that asks for a name (SNI) is shown the first RSA and the first ECDSA certificate that are
+	 * for it, whichever it can use; others the first of all, with the first of the other kind for the
+	 * same name.
+	 */
+	const struct tls_cert_conf *certs;
+	size_t cert_count;
 	struct tls_signer *signer; /* not owned; outlives the context and its sessions */
 	bool legacy;		   /* also TLS 1.0 and 1.1 (G4); default is 1.2 and 1.3 */
+	bool only_1_3;
+	const char *ciphers, *ciphersuites; /* of TLS 1.2 and of 1.3; NULL or "": ours */
+	/* A client that offers application protocols, but none of these, is refused; none: no matter. */
+	const char *const *alpn;
+	size_t alpn_count;
+	/* Of the listener: a session of one is never resumed on another, whatever its ticket (B9). */
+	const char *name;
 	/*
-	 * TLS_TICKET_KEY bytes shared by the workers of this listener and by no other listener
-	 * (B9); empty: no resumption.
+	 * TLS_TICKET_KEY bytes shared by the workers of this listener and by no other listener; empty: no
+	 * resumption. The former one still opens tickets.
 	 */
-	struct view ticket_key;
+	struct view ticket_key, former_ticket_key;
 };
 
 struct tls_client_conf {
 	struct view ca_pem; /* trust anchors; empty: TLS_VERIFY_NAME never succeeds */
 	bool legacy;	    /* also TLS 1.0 and 1.1, and servers without secure renegotiation */
+	/* Shown to servers that ask for one; chain_pem empty: none. */
+	struct tls_cert_conf cert;
+	struct tls_signer *signer;
 };
 
 /*
@@ -87,6 +108,8 @@ enum tls_verify { TLS_VERIFY_NONE, TLS_VERIFY_NAME };
 /* What a finished handshake is, for logs and Received. Strings are static or live with the tls. */
 struct tls_info {
 	const char *version; /* "TLSv1.3" */
+	const char *sni;     /* the name that the client asked for, as it came; NULL: none */
+	bool by_name;	     /* ... and by which its certificate was picked */
 	const char *cipher;
 	int bits, alg_bits;
 	bool verified; /* chain and name were checked and hold */
@@ -100,6 +123,10 @@ struct tls_info {
 struct tls_ctx *tls_server_ctx(const struct tls_server_conf *c, struct err *e);
 struct tls_ctx *tls_client_ctx(const struct tls_client_conf *c, struct err *e);
 void tls_ctx_free(struct tls_ctx **ctx);
+/* Whether a server context could be made with these lists; NULL or "": ours. */
+int tls_ciphers_check(const char *ciphers, const char *ciphersuites, struct err *e);
+/* Server: tickets are made with this key from now on; the one so far becomes the former one. */
+void tls_ctx_ticket_key(struct tls_ctx *ctx, struct view key);
 
 /*
  * A session on a connected non-blocking fd (not owned). wake(arg) is called from the loop, when the
@@ -108,9 +135,10 @@ void tls_ctx_free(struct tls_ctx **ctx);
 struct tls *tls_server(struct tls_ctx *ctx, int fd, void (*wake)(void *arg), void *arg);
 /*
  * name: a host name (for SNI) or an address; with TLS_VERIFY_NAME what the certificate must be
- * for.
+ * for. wake as above, for a client certificate.
  */
-struct tls *tls_client(struct tls_ctx *ctx, int fd, const char *name, enum tls_verify verify);
+struct tls *tls_client(struct tls_ctx *ctx, int fd, const char *name, enum tls_verify verify,
+    void (*wake)(void *arg), void *arg);
 /* No I/O: cancels a pending private-key operation and frees. Safe on NULL. */
 void tls_free(struct tls **t);
 

@@ -4,7 +4,6 @@
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
-#include <openssl/sha.h>
 
 #include "lib/tls_impl.h"
 
@@ -19,8 +18,6 @@
 	MODERN ":ECDHE+AES:DHE+AES:!AESCCM:!kRSA:!aNULL:!PSK:!SRP:!DSS:@SECLEVEL=0"
 #define CLIENT_CIPHERS MODERN ":ECDHE+AES:DHE+AES:kRSA+AES:!AESCCM:!aNULL:!PSK:!SRP:!DSS"
 
-enum { SESSION_LIFETIME_S = 7200 };
-
 int
 tls_error(struct err *e, enum err_class class, const char *prefix)
 {
@@ -31,139 +28,6 @@ tls_error(struct err *e, enum err_class class, const char *prefix)
 	    reason ? reason : "unknown reason");
 	ERR_clear_error();
 	return -1;
-}
-
-/* The next certificate of a PEM text; NULL at its end, and also when damaged: then *bad. */
-static X509 *
-next_cert(BIO *in, bool *bad)
-{
-	X509 *x = PEM_read_bio_X509(in, NULL, NULL, NULL);
-
-	if (x == NULL) {
-		unsigned long code = ERR_peek_last_error();
-		*bad =
-		    ERR_GET_LIB(code) != ERR_LIB_PEM || ERR_GET_REASON(code) != PEM_R_NO_START_LINE;
-		if (!*bad)
-			ERR_clear_error();
-	}
-	return x;
-}
-
-static BIO *
-pem_open(struct view pem, const char *what, struct err *e)
-{
-	BIO *in = NULL;
-
-	/*
-	 * A configuration file would be opened by the first use of any algorithm, behind the
-	 * sandbox.
-	 */
-	OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
-	ERR_clear_error();
-	if (pem.n <= INT32_MAX)
-		in = BIO_new_mem_buf(pem.p ? pem.p : "", (int)pem.n);
-	if (in == NULL)
-		tls_error(e, ERR_PERM, what);
-	return in;
-}
-
-int
-tls_chain_public_key(struct view chain_pem, struct buf *spki_der, struct err *e)
-{
-	BIO *in = pem_open(chain_pem, "certificate", e);
-	unsigned char *der = NULL;
-	bool bad = false;
-
-	if (in == NULL)
-		return -1;
-	X509 *x = next_cert(in, &bad);
-	BIO_free(in);
-	int n = x ? i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x), &der) : -1;
-	X509_free(x);
-	if (x == NULL && !bad)
-		return err_set(e, ERR_PERM, ESC(5, 7, 5), "certificate: no PEM certificate in it");
-	if (n < 0)
-		return tls_error(e, ERR_PERM, "certificate");
-	buf_put(spki_der, der, (size_t)n);
-	OPENSSL_free(der);
-	return spki_der->bad ? err_set(e, ERR_PERM, ESC(5, 7, 5), "certificate: key too large") : 0;
-}
-
-static int
-load_chain(SSL_CTX *ssl, struct view pem, struct err *e)
-{
-	BIO *in = pem_open(pem, "certificate chain", e);
-	bool bad = false, leaf = true, ok = true;
-	X509 *x;
-
-	if (in == NULL)
-		return -1;
-	while (ok && (x = next_cert(in, &bad)) != NULL) {
-		if (leaf)
-			ok = SSL_CTX_use_certificate(ssl, x) == 1;
-		else
-			ok = SSL_CTX_add1_chain_cert(ssl, x) == 1;
-		X509_free(x);
-		leaf = false;
-	}
-	BIO_free(in);
-	if (!ok || bad)
-		return tls_error(e, ERR_PERM, "certificate chain");
-	if (leaf)
-		return err_set(
-		    e, ERR_PERM, ESC(5, 7, 5), "certificate chain: no PEM certificate in it");
-	return 0;
-}
-
-static int
-load_key(struct tls_ctx *ctx, const struct tls_server_conf *c, struct err *e)
-{
-	struct buf der = BUF_INIT(16384);
-	int rc = -1;
-
-	if (tls_chain_public_key(c->chain_pem, &der, e) == 0) {
-		ctx->key = (struct tls_key){ .signer = c->signer, .number = c->key,
-			.pin = tls_key_pin(buf_view(&der)) };
-		EVP_PKEY *pub = X509_get0_pubkey(SSL_CTX_get0_certificate(ctx->ssl));
-		EVP_PKEY *key = pub ? tls_key_new(&ctx->key, pub, e) : NULL;
-		if (pub == NULL)
-			tls_error(e, ERR_PERM, "certificate");
-		else if (key && SSL_CTX_use_PrivateKey(ctx->ssl, key) != 1)
-			tls_error(e, ERR_PERM, "certificate key");
-		else if (key)
-			rc = 0;
-		EVP_PKEY_free(key);
-	}
-	buf_free(&der);
-	return rc;
-}
-
-/* Tickets only; no session is ever kept in this process. */
-static int
-set_resumption(SSL_CTX *ssl, struct view ticket_key, struct err *e)
-{
-	unsigned char id[SHA256_DIGEST_LENGTH];
-
-	SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
-	if (ticket_key.n == 0) {
-		SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET);
-		SSL_CTX_set_num_tickets(ssl, 0);
-		return 0;
-	}
-	if (ticket_key.n != TLS_TICKET_KEY)
-		return err_set(e, ERR_BUG, ESC(4, 3, 0), "ticket key of %zu bytes", ticket_key.n);
-	SSL_CTX_set_timeout(ssl, SESSION_LIFETIME_S);
-	SSL_CTX_set_num_tickets(ssl, 1);
-	/*
-	 * Different for each listener, so that no session crosses over even if a key would be
-	 * shared.
-	 */
-	SHA256((const unsigned char *)ticket_key.p, ticket_key.n, id);
-	if (SSL_CTX_set_tlsext_ticket_keys(ssl, (void *)(uintptr_t)ticket_key.p, TLS_TICKET_KEY) !=
-		1 ||
-	    SSL_CTX_set_session_id_context(ssl, id, sizeof(id)) != 1)
-		return tls_error(e, ERR_BUG, "ticket key");
-	return 0;
 }
 
 /* What both sides share. */
@@ -192,21 +56,104 @@ ctx_new(bool server, bool legacy, struct err *e)
 	return ctx;
 }
 
+/* The names as they stand in the extension: each behind its length. */
+static void
+set_alpn(struct tls_ctx *ctx, const struct tls_server_conf *c)
+{
+	struct buf wire = BUF_INIT(8192);
+
+	for (size_t i = 0; i < c->alpn_count; i++) {
+		struct view name = view_first(view_str(c->alpn[i]), 255);
+		buf_put_u8(&wire, (uint8_t)name.n);
+		buf_putv(&wire, name);
+	}
+	ctx->alpn_len = (unsigned)buf_len(&wire);
+	ctx->alpn = x_malloc(ctx->alpn_len + 1);
+	memcpy(ctx->alpn, buf_view(&wire).p, ctx->alpn_len);
+	buf_free(&wire);
+}
+
+/*
+ * RFC 7301, 3.2: no protocol in common ends the handshake, so that a browser sent here by a third party
+ * (ALPACA) gets nowhere.
+ */
+static int
+select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *offer,
+    unsigned offer_len, void *arg)
+{
+	struct tls_ctx *ctx = arg;
+	unsigned char *picked;
+
+	(void)ssl;
+	if (SSL_select_next_proto(&picked, out_len, ctx->alpn, ctx->alpn_len, offer, offer_len) !=
+	    OPENSSL_NPN_NEGOTIATED)
+		return SSL_TLSEXT_ERR_ALERT_FATAL;
+	*out = picked;
+	return SSL_TLSEXT_ERR_OK;
+}
+
+static int
+set_ciphers(SSL_CTX *ssl, const struct tls_server_conf *c, struct err *e)
+{
+	const char *ours = c->legacy ? SERVER_CIPHERS_LEGACY : SERVER_CIPHERS;
+	struct buf list = BUF_INIT(8192);
+	int ok;
+
+	if (c->ciphers && *c->ciphers)
+		buf_printf(&list, "%s:!kRSA:!aNULL:!eNULL:!PSK:!SRP", c->ciphers);
+	else
+		buf_puts(&list, ours);
+	ok = SSL_CTX_set_cipher_list(ssl, buf_cstr(&list));
+	buf_free(&list);
+	if (ok != 1)
+		return tls_error(e, ERR_PERM, "ciphers");
+	if (c->ciphersuites && *c->ciphersuites && SSL_CTX_set_ciphersuites(ssl, c->ciphersuites) != 1)
+		return tls_error(e, ERR_PERM, "ciphersuites");
+	return 0;
+}
+
+int
+tls_ciphers_check(const char *ciphers, const char *ciphersuites, struct err *e)
+{
+	struct tls_server_conf c = { .ciphers = ciphers, .ciphersuites = ciphersuites };
+
+	OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
+	ERR_clear_error();
+	SSL_CTX *ssl = SSL_CTX_new(TLS_server_method());
+	int rc = ssl ? set_ciphers(ssl, &c, e) : tls_error(e, ERR_BUG, "TLS context");
+	SSL_CTX_free(ssl);
+	return rc;
+}
+
+static int
+load_certs(struct tls_ctx *ctx, const struct tls_cert_conf *c, size_t n, struct err *e)
+{
+	ctx->certs = x_calloc(n, sizeof(*ctx->certs));
+	for (size_t i = 0; i < n; i++)
+		if (tls_cert_load(&ctx->certs[ctx->cert_count++], &c[i], ctx->signer, e) < 0)
+			return -1;
+	return tls_certs_use(ctx, e);
+}
+
 struct tls_ctx *
 tls_server_ctx(const struct tls_server_conf *c, struct err *e)
 {
 	struct tls_ctx *ctx = ctx_new(true, c->legacy, e);
-	const char *ciphers = c->legacy ? SERVER_CIPHERS_LEGACY : SERVER_CIPHERS;
 
 	if (ctx == NULL)
 		return NULL;
+	ctx->signer = c->signer;
 	SSL_CTX_set_mode(ctx->ssl, SSL_MODE_ASYNC);
 	SSL_CTX_set_options(ctx->ssl, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
 	SSL_CTX_set_dh_auto(ctx->ssl, c->legacy);
-	if (SSL_CTX_set_cipher_list(ctx->ssl, ciphers) != 1)
-		tls_error(e, ERR_BUG, "cipher list");
-	else if (set_resumption(ctx->ssl, c->ticket_key, e) == 0 &&
-	    load_chain(ctx->ssl, c->chain_pem, e) == 0 && load_key(ctx, c, e) == 0)
+	if (c->only_1_3)
+		SSL_CTX_set_min_proto_version(ctx->ssl, TLS1_3_VERSION);
+	if (c->alpn_count) {
+		set_alpn(ctx, c);
+		SSL_CTX_set_alpn_select_cb(ctx->ssl, select_alpn, ctx);
+	}
+	if (set_ciphers(ctx->ssl, c, e) == 0 && tls_tickets_use(ctx, c, e) == 0 &&
+	    load_certs(ctx, c->certs, c->cert_count, e) == 0)
 		return ctx;
 	tls_ctx_free(&ctx);
 	return NULL;
@@ -215,14 +162,14 @@ tls_server_ctx(const struct tls_server_conf *c, struct err *e)
 static int
 load_trust(SSL_CTX *ssl, struct view pem, struct err *e)
 {
-	BIO *in = pem_open(pem, "trusted certificates", e);
+	BIO *in = tls_pem_open(pem, "trusted certificates", e);
 	bool bad = false, ok = true;
 	size_t count = 0;
 	X509 *x;
 
 	if (in == NULL)
 		return -1;
-	for (; ok && (x = next_cert(in, &bad)) != NULL; count++) {
+	for (; ok && (x = tls_next_cert(in, &bad)) != NULL; count++) {
 		ok = X509_STORE_add_cert(SSL_CTX_get_cert_store(ssl), x) == 1;
 		X509_free(x);
 	}
@@ -254,13 +201,18 @@ tls_client_ctx(const struct tls_client_conf *c, struct err *e)
 
 	if (ctx == NULL)
 		return NULL;
+	if (c->cert.chain_pem.n) {
+		ctx->signer = c->signer;
+		SSL_CTX_set_mode(ctx->ssl, SSL_MODE_ASYNC);
+	}
 	SSL_CTX_set_session_cache_mode(ctx->ssl, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_cert_verify_callback(ctx->ssl, judge_chain, NULL);
 	if (c->legacy)
 		SSL_CTX_set_options(ctx->ssl, SSL_OP_LEGACY_SERVER_CONNECT);
 	if (SSL_CTX_set_cipher_list(ctx->ssl, CLIENT_CIPHERS) != 1)
 		tls_error(e, ERR_BUG, "cipher list");
-	else if (c->ca_pem.n == 0 || load_trust(ctx->ssl, c->ca_pem, e) == 0)
+	else if ((c->ca_pem.n == 0 || load_trust(ctx->ssl, c->ca_pem, e) == 0) &&
+	    (c->cert.chain_pem.n == 0 || load_certs(ctx, &c->cert, 1, e) == 0))
 		return ctx;
 	tls_ctx_free(&ctx);
 	return NULL;
@@ -275,7 +227,12 @@ tls_ctx_free(struct tls_ctx **ctx)
 	if (c == NULL || --c->refs > 0)
 		return;
 	SSL_CTX_free(c->ssl);
-	tls_key_clear(&c->key);
+	for (size_t i = 0; i < c->cert_count; i++)
+		tls_cert_clear(&c->certs[i]);
+	free(c->certs);
+	free(c->alpn);
+	explicit_bzero(&c->ticket, sizeof(c->ticket));
+	explicit_bzero(&c->former_ticket, sizeof(c->former_ticket));
 	BIO_meth_free(c->bio);
 	free(c);
 }

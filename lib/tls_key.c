@@ -24,6 +24,9 @@
 #include "lib/ipc_schema.h"
 #include "lib/tls_impl.h"
 
+/* Our struct tls_key; OpenSSL leaves the first place of every kind of object to the application. */
+enum { KEY_DATA = 0 };
+
 static void
 on_signature(struct tls_sign_op *op, bool ok, struct view signature)
 {
@@ -57,13 +60,12 @@ current_session(void)
  * tls_free() without one: the job always comes back here, so its stack is always released.
  */
 static bool
-remote_sign(uint8_t scheme, struct view in, struct tls_park *p)
+remote_sign(const struct tls_key *k, uint8_t scheme, struct view in, struct tls_park *p)
 {
 	struct tls *t = current_session();
 
-	if (t == NULL)
+	if (t == NULL || k == NULL)
 		return false;
-	const struct tls_key *k = &t->ctx->key;
 	*p = (struct tls_park){ .op = { .key = k->number, .pin = k->pin, .scheme = scheme, .in = in,
 		.done = on_signature, .ctx = t } };
 	t->park = p;
@@ -99,7 +101,7 @@ rsa_private(int len, const unsigned char *from, unsigned char *to, RSA *rsa, int
 	} else {
 		return -1;
 	}
-	if (!remote_sign(SIGN_RSA_RAW, view_of(block, (size_t)size), &park) ||
+	if (!remote_sign(RSA_get_ex_data(rsa, KEY_DATA), SIGN_RSA_RAW, view_of(block, (size_t)size), &park) ||
 	    park.len != (size_t)size)
 		return -1;
 	memcpy(to, park.signature, park.len);
@@ -124,7 +126,8 @@ ec_sign(int type, const unsigned char *digest, int digest_len, unsigned char *si
 	struct tls_park park;
 
 	(void)type, (void)kinv, (void)r;
-	if (!remote_sign(SIGN_ECDSA, view_of(digest, (size_t)digest_len), &park) ||
+	if (!remote_sign(EC_KEY_get_ex_data(ec, KEY_DATA), SIGN_ECDSA,
+		view_of(digest, (size_t)digest_len), &park) ||
 	    park.len > (size_t)ECDSA_size(ec))
 		return 0;
 	memcpy(sig, park.signature, park.len);
@@ -154,7 +157,7 @@ rsa_attach(struct tls_key *k, EVP_PKEY *pub, EVP_PKEY *key)
 	}
 	RSA_meth_set_priv_enc(k->rsa, rsa_private);
 	RSA_meth_set_priv_dec(k->rsa, rsa_no_decrypt);
-	if (!RSA_set_method(rsa, k->rsa) || !EVP_PKEY_assign_RSA(key, rsa)) {
+	if (!RSA_set_method(rsa, k->rsa) || !RSA_set_ex_data(rsa, KEY_DATA, k) || !EVP_PKEY_assign_RSA(key, rsa)) {
 		RSA_free(rsa);
 		return false;
 	}
@@ -173,7 +176,7 @@ ec_attach(struct tls_key *k, EVP_PKEY *pub, EVP_PKEY *key)
 	if (from == NULL || ec == NULL || k->ec == NULL ||
 	    !EC_KEY_set_group(ec, EC_KEY_get0_group(from)) ||
 	    !EC_KEY_set_public_key(ec, EC_KEY_get0_public_key(from)) ||
-	    !EC_KEY_set_method(ec, k->ec) || !EVP_PKEY_assign_EC_KEY(key, ec)) {
+	    !EC_KEY_set_method(ec, k->ec) || !EC_KEY_set_ex_data(ec, KEY_DATA, k) || !EVP_PKEY_assign_EC_KEY(key, ec)) {
 		EC_KEY_free(ec);
 		return false;
 	}

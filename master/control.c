@@ -86,7 +86,6 @@ answer_absent(struct guest *g, enum role role)
 	g->answered = true;
 }
 
-CTL_MASTER(CTL_PROTOTYPE)
 static const struct ctl_command commands[] = { CTL_MASTER(CTL_ROW){ NULL, NULL } };
 
 static void
@@ -293,12 +292,13 @@ ctl_status(struct ctl_call *call)
 		ctl_str(call, "state", proc_state_name(p->state));
 		ctl_row_end(call);
 	}
+	listener_rows(m, call, false);
 	return CTL_DONE;
 }
 
 /* The first error is the result; if there are more, all of them are rows. */
-static enum ctl_result
-refuse(struct ctl_call *call, struct view errors)
+enum ctl_result
+control_refuse(struct ctl_call *call, struct view errors)
 {
 	struct view first = view_cut(&errors, '\n');
 
@@ -321,7 +321,7 @@ ctl_reload(struct ctl_call *call)
 
 	log_info("reload asked for by user %u", call->uid);
 	if (reload_begin(call->daemon, call, &errors) < 0)
-		result = refuse(call, buf_view(&errors));
+		result = control_refuse(call, buf_view(&errors));
 	buf_free(&errors);
 	return result;
 }

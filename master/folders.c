@@ -163,6 +163,7 @@ prepare_state(const struct conf *c, const struct account *self, struct err *e)
 
 	if (fd < 0)
 		return -1;
+	rc = folder_make(fd, "dkim", 0700, self, e);
 	for (int role = PLAN_FIRST_ROLE; rc == 0 && role <= PLAN_LAST_ROLE; role++) {
 		if (plan_role(role)->home != HOME_STATE)
 			continue;

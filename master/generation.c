@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/tls.h"
 #include "master/certificate.h"
 #include "master/files.h"
 #include "master/generation.h"
@@ -31,7 +32,7 @@ keep_file(const char *path, size_t max, bool secret, struct err *e)
 }
 
 static int
-check_pair(const struct gen_certificate *c, struct buf *errors, struct err *e)
+check_pair(const struct gen_certificate *c, const char *where, struct buf *errors, struct err *e)
 {
 	struct buf chain = BUF_INIT(IPC_BULK_MAX + 32768), key = BUF_INIT(IPC_BULK_MAX + 32768),
 		   warning = BUF_INIT(256);
@@ -42,7 +43,8 @@ check_pair(const struct gen_certificate *c, struct buf *errors, struct err *e)
 	if (rc == 0)
 		rc = certificate_check(buf_view(&chain), buf_view(&key), &warning, e);
 	if (buf_len(&warning))
-		buf_printf(errors, "certificate %s: %s\n", c->name, buf_cstr(&warning));
+		buf_printf(errors, "%s: warning: certificate %s: %s\n", where, c->name,
+		    buf_cstr(&warning));
 	buf_wipe(&key);
 	buf_free(&key);
 	buf_free(&chain);
@@ -58,8 +60,8 @@ read_certificate(const struct conf_certificate *c, struct gen_certificate *out,
 	out->chain = keep_file(c->chain, IPC_BULK_MAX, false, e);
 	if (out->chain >= 0)
 		out->key = keep_file(c->key, IPC_BULK_MAX, true, e);
-	if (out->key < 0 || check_pair(out, errors, e) < 0)
-		return err_wrap(e, "certificate %s", c->name);
+	if (out->key < 0 || check_pair(out, c->where, errors, e) < 0)
+		return err_wrap(e, "%s: certificate %s", c->where, c->name);
 	return 0;
 }
 
@@ -97,6 +99,23 @@ read_bundles(struct generation *g, struct buf *errors)
 	return bad ? -1 : 0;
 }
 
+/* Names of ciphers are OpenSSL's business; a list without any would refuse every client. */
+static int
+check_ciphers(const struct conf *c, struct buf *errors)
+{
+	struct err e;
+	int rc = 0;
+
+	for (size_t i = 0; i < c->listen_count; i++) {
+		const struct conf_listen *l = &c->listen[i];
+		if (l->tls == CONF_TLS_none || tls_ciphers_check(l->ciphers, l->ciphersuites, &e) == 0)
+			continue;
+		buf_printf(errors, "%s: listen %s: %s\n", l->where, l->name, e.text);
+		rc = -1;
+	}
+	return rc;
+}
+
 static int
 read_material(struct generation *g, struct buf *errors)
 {
@@ -112,11 +131,14 @@ read_material(struct generation *g, struct buf *errors)
 			buf_printf(errors, "%s\n", e.text);
 			rc = -1;
 		}
-	if (read_bundles(g, errors) < 0)
+	if (read_bundles(g, errors) < 0 || check_ciphers(c, errors) < 0)
+		rc = -1;
+	g->dkim = dkim_set_read(c, NULL, errors);
+	if (g->dkim == NULL)
 		rc = -1;
 	g->listens = x_calloc(c->listen_count + 1, sizeof(*g->listens));
 	for (size_t i = 0; i < c->listen_count; i++)
-		if (getrandom(g->listens[i].ticket_key, TICKET_KEY_BYTES, 0) != TICKET_KEY_BYTES)
+		if (getrandom(&g->listens[i], sizeof(g->listens[i]), 0) != sizeof(g->listens[i]))
 			abort();
 	return rc;
 }
@@ -151,6 +173,8 @@ generation_read(const char *path, uint32_t serial, struct buf *errors)
 	return g;
 }
 
+enum { START_WAIT_MS = 3000 };
+
 static int
 take_sockets(struct generation *g, const struct generation *former, struct err *e)
 {
@@ -163,7 +187,7 @@ take_sockets(struct generation *g, const struct generation *former, struct err *
 	for (size_t i = 0; rc == 0 && i < count; i++) {
 		const struct plan_socket *p = &plan[i];
 		int fd = p->keep >= 0 ? fcntl(former->sockets[p->keep].fd, F_DUPFD_CLOEXEC, 4) :
-					listen_open(p->at, e);
+					listen_open(p->at, former ? 0 : START_WAIT_MS, e);
 		if (fd < 0) {
 			if (p->keep >= 0)
 				err_errno(e, "%s: dup", p->at->text);
@@ -171,10 +195,20 @@ take_sockets(struct generation *g, const struct generation *former, struct err *
 			break;
 		}
 		g->sockets[g->socket_count++] =
-		    (struct gen_socket){ p->listener, x_strdup(p->at->text), fd };
+		    (struct gen_socket){ p->listener, x_strdup(p->at->text), fd,
+			    p->keep >= 0 ? former->sockets[p->keep].state : LISTENER_OPEN };
 	}
 	free(plan);
 	return rc;
+}
+
+void
+generation_keep_tickets(struct generation *g, const struct generation *former)
+{
+	for (size_t i = 0; i < g->conf->listen_count; i++)
+		for (size_t k = 0; former && k < former->conf->listen_count; k++)
+			if (!strcmp(g->conf->listen[i].name, former->conf->listen[k].name))
+				g->listens[i] = former->listens[k];
 }
 
 static int
@@ -199,6 +233,7 @@ int
 generation_prepare(struct generation *g, const struct generation *former, const char *mtactl,
     bool foreground, struct err *e)
 {
+	generation_keep_tickets(g, former);
 	if (try_logs(g->conf, foreground, e) < 0 || take_sockets(g, former, e) < 0)
 		return -1;
 	return transport_install(g->conf, mtactl, e);
@@ -246,6 +281,7 @@ generation_free(struct generation **gp)
 	close_if(g->trust);
 	close_if(g->anchor);
 	close_if(g->nameservers);
+	dkim_set_free(&g->dkim);
 	conf_free(&g->conf);
 	free(g);
 }

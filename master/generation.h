@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * A configuration with all that belongs to it: listening sockets, certificates, keys, tickets,
- * secrets. It is made whole before anything of the former one is touched, and immutable then.
+ * secrets. It is made whole before anything of the former one is touched, and immutable then but for
+ * the states of its sockets.
  */
 #ifndef EKIDEN_MASTER_GENERATION_H
 #define EKIDEN_MASTER_GENERATION_H
 
 #include "lib/channel.h"
 #include "lib/conf.h"
+#include "master/dkim.h"
 #include "master/plan.h"
 
 enum { TICKET_KEY_BYTES = 80 };
@@ -16,10 +18,12 @@ struct gen_socket {
 	uint32_t listener;
 	char *address; /* as in the configuration */
 	int fd;
+	uint8_t state; /* enum listener_state: by command, kept as long as the address is */
 };
 
 struct gen_listen {
-	uint8_t ticket_key[TICKET_KEY_BYTES]; /* one per listener: no ticket crosses over (atk-B9) */
+	/* One per listener: no ticket crosses over (atk-B9). The former one still opens tickets. */
+	uint8_t ticket_key[TICKET_KEY_BYTES], former_ticket_key[TICKET_KEY_BYTES];
 };
 
 struct gen_certificate {
@@ -35,6 +39,7 @@ struct generation {
 	struct gen_socket *sockets;
 	size_t socket_count;
 	struct gen_certificate *certificates; /* one for each certificate block */
+	struct dkim_set *dkim;
 	int relay_secret, trust, anchor, nameservers; /* memory files, or -1 */
 };
 
@@ -50,6 +55,8 @@ struct generation *generation_read(const char *path, uint32_t serial, struct buf
  */
 int generation_prepare(struct generation *g, const struct generation *former, const char *mtactl,
     bool foreground, struct err *e);
+/* Listeners of the same name go on with the ticket keys that they had. */
+void generation_keep_tickets(struct generation *g, const struct generation *former);
 /* Closes its sockets. */
 void generation_unlisten(struct generation *g);
 /* Closes its sockets and wipes what is secret. */

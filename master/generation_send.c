@@ -43,12 +43,17 @@ send_listeners(const struct generation *g, struct channel *ch)
 		if (fd < 0)
 			return -1;
 		IPC_SEND_FD(ch, fd, listener, .listener = s->listener,
-		    .address = view_str(s->address));
+		    .address = view_str(s->address), .state = s->state);
 	}
-	for (size_t i = 0; i < g->conf->listen_count; i++)
-		if (g->conf->listen[i].tls != CONF_TLS_none)
-			IPC_SEND(ch, ticket_key, .listener = (uint32_t)i,
-			    .key = view_of(g->listens[i].ticket_key, TICKET_KEY_BYTES));
+	/* The one that makes tickets comes last. */
+	for (uint32_t i = 0; i < g->conf->listen_count; i++) {
+		const struct gen_listen *l = &g->listens[i];
+		if (g->conf->listen[i].tls == CONF_TLS_none)
+			continue;
+		IPC_SEND(ch, ticket_key, .listener = i,
+		    .key = view_of(l->former_ticket_key, TICKET_KEY_BYTES));
+		IPC_SEND(ch, ticket_key, .listener = i, .key = view_of(l->ticket_key, TICKET_KEY_BYTES));
+	}
 	return 0;
 }
 
@@ -130,6 +135,20 @@ send_resolver(const struct generation *g, struct channel *ch)
 	return (g->anchor >= 0 && anchor < 0) || (g->nameservers >= 0 && servers < 0) ? -1 : 0;
 }
 
+static int
+send_dkim_keys(const struct generation *g, struct channel *ch)
+{
+	dkim_set_send_keys(g->dkim, ch);
+	return 0;
+}
+
+static int
+send_dkim_names(const struct generation *g, struct channel *ch)
+{
+	dkim_set_send_names(g->dkim, ch);
+	return 0;
+}
+
 static const struct {
 	enum plan_need need;
 	int (*send)(const struct generation *g, struct channel *ch);
@@ -140,6 +159,8 @@ static const struct {
 	{ NEED_SECRETS, send_secrets },
 	{ NEED_TRUST, send_trust },
 	{ NEED_RESOLVER, send_resolver },
+	{ NEED_DKIM_KEYS, send_dkim_keys },
+	{ NEED_DKIM_NAMES, send_dkim_names },
 };
 
 int

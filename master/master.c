@@ -182,6 +182,7 @@ void
 master_serve(struct master *m)
 {
 	m->phase = MASTER_SERVING;
+	tickets_start(m);
 	log_info("ready: version " EKIDEN_VERSION ", configuration %s, %zu processes", m->conf_path,
 	    m->proc_count);
 	notify_systemd("READY=1\nMAINPID=%d\nSTATUS=serving", getpid());

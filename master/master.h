@@ -6,10 +6,15 @@
  * reload.c   a new configuration, and back if a daemon refuses it
  * stop.c     the graceful end
  * control.c  the control socket and the commands that master answers itself
+ * listeners.c  pause, drain and resume of a listening address
+ * dkim_reload.c  the DKIM keys, which change without a new configuration
+ * tickets.c  new keys for TLS session tickets from time to time
+ * milter.c   connections to milters, for daemons that cannot connect
  * notify.c   systemd, and the process that started us
  *
- * Whatever comes from a daemon is hostile (atk-I12): master takes two messages from it, both about the
- * configuration that it got; anything else ends the daemon. Nothing here waits for a daemon.
+ * Whatever comes from a daemon is hostile (atk-I12): master takes three messages from it: two
+ * about the configuration that it got, and smtpd's wish for a connection to a milter of that; anything else
+ * ends the daemon. Nothing here waits for a daemon.
  */
 #ifndef EKIDEN_MASTER_H
 #define EKIDEN_MASTER_H
@@ -51,6 +56,7 @@ struct proc {
 	uint32_t restarts;
 	uint64_t started_ms;
 	uint32_t awaited; /* serial that it has to answer, 0: none */
+	unsigned dialling; /* connections to milters under way (milter.c) */
 	bool surplus;	  /* a configuration with fewer processes: ends for good */
 };
 
@@ -101,6 +107,8 @@ struct master {
 	struct stop stop;
 	struct control control;
 	struct log_watch log_watch;
+	struct loop_timer tickets;
+	struct dial *dials; /* milter.c */
 	int pid_fd, parent_fd;
 	uint64_t started_ms;
 };
@@ -157,6 +165,25 @@ void pid_file_remove(struct master *m); /* idempotent */
 /* control.c */
 int control_open(struct master *m, struct err *e);
 void control_close(struct master *m);
+/* Ends a call with lines of errors. */
+enum ctl_result control_refuse(struct ctl_call *call, struct view errors);
+
+/* milter.c */
+/* false: the daemon asks for what it must not. */
+bool milter_dial(struct proc *p, const struct ipc_milter_want *w);
+/* The process is gone: nothing is connected for it any more. */
+void milter_hang_up(struct proc *p);
+
+/* tickets.c */
+/* Starts the clock of the configuration's ticket-rotation. */
+void tickets_start(struct master *m);
+
+/* The commands that master answers itself: control.c, listeners.c. */
+CTL_MASTER(CTL_PROTOTYPE)
+
+/* listeners.c */
+/* Rows of the sockets: all, or those only that a command has closed to clients. */
+void listener_rows(const struct master *m, struct ctl_call *call, bool all);
 
 /* notify.c */
 void notify_systemd(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -6,11 +6,11 @@
 
 static const struct plan_role roles[] = {
 	/* Sessions end first; then the queue takes the results of what is under way; then the rest. */
-	{ ROLE_SMTPD, HOME_EMPTY, NEED_LISTENERS | NEED_CHAINS, 0 },
+	{ ROLE_SMTPD, HOME_EMPTY, NEED_LISTENERS | NEED_CHAINS | NEED_DKIM_NAMES, 0 },
 	{ ROLE_AUTHD, HOME_STATE, 0, 2 },
-	{ ROLE_SIGND, HOME_EMPTY, NEED_KEYS, 2 },
+	{ ROLE_SIGND, HOME_EMPTY, NEED_KEYS | NEED_DKIM_KEYS, 2 },
 	{ ROLE_QMGR, HOME_SPOOL, 0, 1 },
-	{ ROLE_SMTP, HOME_EMPTY, NEED_SECRETS | NEED_TRUST, 2 },
+	{ ROLE_SMTP, HOME_EMPTY, NEED_SECRETS | NEED_TRUST | NEED_CHAINS, 2 },
 	{ ROLE_BOUNCE, HOME_STATE, 0, 2 },
 	{ ROLE_DNSD, HOME_EMPTY, NEED_RESOLVER, 2 },
 };
@@ -21,12 +21,14 @@ static const struct {
 } links[] = {
 	{ ROLE_SMTPD, ROLE_AUTHD },  /* AUTH, sender rights */
 	{ ROLE_SMTPD, ROLE_QMGR },   /* segments, accepted messages */
-	{ ROLE_SMTPD, ROLE_SIGND },  /* TLS handshakes */
+	{ ROLE_SMTPD, ROLE_SIGND },  /* TLS handshakes, DKIM signatures */
+	{ ROLE_SMTP, ROLE_SIGND },   /* TLS client certificates */
 	{ ROLE_SMTPD, ROLE_DNSD },   /* names of clients */
 	{ ROLE_QMGR, ROLE_SMTP },    /* deliveries */
 	{ ROLE_QMGR, ROLE_BOUNCE },  /* reports, and their segments */
 	{ ROLE_SMTP, ROLE_DNSD },    /* MX and addresses */
 	{ ROLE_AUTHD, ROLE_DNSD },   /* TXT records that verify domains */
+	{ ROLE_QMGR, ROLE_AUTHD },   /* outcomes; paces, holds, keys of return addresses */
 };
 
 const struct plan_role *
@@ -58,6 +60,8 @@ plan_instances(enum role role, const struct conf *c, unsigned cores)
 		wanted = c->smtpd_processes ? c->smtpd_processes : cores;
 	else if (role == ROLE_SMTP)
 		wanted = c->smtp_processes ? c->smtp_processes : cores;
+	else if (role == ROLE_SIGND)
+		wanted = c->signd_processes;
 	return wanted < 1 ? 1 : wanted > 256 ? 256 : (uint32_t)wanted;
 }
 

@@ -22,7 +22,9 @@ enum plan_need {
 	NEED_KEYS = 4,	    /* private keys */
 	NEED_SECRETS = 8,   /* credentials for the relay host */
 	NEED_TRUST = 16,    /* CA certificates */
-	NEED_RESOLVER = 32  /* DNSSEC root anchor, name servers of the host */
+	NEED_RESOLVER = 32, /* DNSSEC root anchor, name servers of the host */
+	NEED_DKIM_KEYS = 64,  /* private keys for mail */
+	NEED_DKIM_NAMES = 128, /* which domain signs with which */
 };
 
 struct plan_role {

@@ -121,6 +121,13 @@ on_refused(struct master *m, struct channel *ch, struct ipc_refused *r, int *fd)
 }
 
 static bool
+on_milter_want(struct master *m, struct channel *ch, struct ipc_milter_want *w, int *fd)
+{
+	(void)m, (void)fd;
+	return milter_dial(ch->ctx, w);
+}
+
+static bool
 on_frame(struct channel *ch, uint16_t type, struct view body, int *fd)
 {
 	struct proc *p = ch->ctx;
@@ -139,6 +146,7 @@ on_closed(struct channel *ch, const struct err *e)
 	struct proc *p = ch->ctx;
 	char name[32];
 
+	milter_hang_up(p);
 	channel_close(ch);
 	if (p->exited) {
 		ended(p);
@@ -371,6 +379,7 @@ ended(struct proc *p)
 	struct err e;
 
 	log_end(p);
+	milter_hang_up(p);
 	channel_close(&p->ch);
 	loop_timer_cancel(m->loop, &p->timer);
 	p->pid = 0;
@@ -477,6 +486,7 @@ void
 procs_free(struct master *m)
 {
 	for (size_t i = 0; i < m->proc_count; i++) {
+		milter_hang_up(m->procs[i]);
 		channel_close(&m->procs[i]->ch);
 		loop_timer_cancel(m->loop, &m->procs[i]->timer);
 		free(m->procs[i]);

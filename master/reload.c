@@ -133,6 +133,7 @@ commit(struct master *m)
 	m->gen = m->reload.next;
 	m->reload.next = NULL;
 	log_use(m);
+	tickets_start(m);
 	procs_drop_surplus(m);
 	procs_add(m, &e);
 }

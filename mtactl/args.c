@@ -191,36 +191,60 @@ take_option(struct args *a, const struct arg_spec *specs, size_t n, struct curso
 			    c->e, "--%s needs a value: --%s=%s", s->name, s->name, s->value);
 		value = view_str(c->argv[c->at]);
 	}
-	if (s->kind == ARG_VALUE && value.n == 0)
+	if (s->kind == ARG_VALUE && value.n == 0 && !s->may_be_empty)
 		return wrong(c->e, "--%s: an empty value", s->name);
 	if (strcmp(s->name, "id") != 0 && args_nth(a, s->name, 0, &before))
 		return wrong(c->e, "--%s is given twice", s->name);
 	return add(a, s->name, value, c->e);
 }
 
-/* One value a line; blank lines do not count. */
+/* One value a line. Of a list of words blank lines do not count; of a file every line does. */
+static int
+take_lines(struct args *a, const struct arg_spec *s, FILE *in, const char *what, struct err *e)
+{
+	size_t limit = s->file ? VALUE_MAX : LINE_MAX_BYTES, room = 0;
+	char *line = NULL;
+	ssize_t n;
+	int rc = 0;
+
+	while (rc == 0 && (n = getline(&line, &room, in)) >= 0) {
+		struct view v = view_of(line, (size_t)n);
+		while (v.n && (v.p[v.n - 1] == '\n' || v.p[v.n - 1] == '\r'))
+			v.n--;
+		if (!s->file)
+			v = view_trim(v);
+		if (v.n > limit)
+			rc = wrong(e, "%s: a line of more than %zu bytes", what, limit);
+		else if (v.n || s->file)
+			rc = add(a, s->name, v, e);
+	}
+	if (rc == 0 && ferror(in))
+		rc = wrong(e, "%s: %s", what, strerror(errno));
+	free(line);
+	return rc;
+}
+
 static int
 take_stdin(struct args *a, const struct arg_spec *s, struct err *e)
 {
-	char line[LINE_MAX_BYTES];
-
 	if (a->from_stdin)
 		return wrong(e, "\"-\" is given twice");
 	a->from_stdin = true;
-	while (fgets(line, sizeof(line), stdin)) {
-		struct view v = view_str(line);
-		if (v.n == sizeof(line) - 1 && v.p[v.n - 1] != '\n')
-			return wrong(
-			    e, "standard input: a line of more than %d bytes", LINE_MAX_BYTES - 2);
-		while (v.n && (v.p[v.n - 1] == '\n' || v.p[v.n - 1] == '\r'))
-			v.n--;
-		v = view_trim(v);
-		if (v.n && add(a, s->name, v, e) < 0)
-			return -1;
-	}
-	if (ferror(stdin))
-		return wrong(e, "standard input: %s", strerror(errno));
-	return 0;
+	return take_lines(a, s, stdin, "standard input", e);
+}
+
+/* The lines of a file go to the handler in its place. */
+static int
+take_file(struct args *a, const struct arg_spec *s, const char *path, struct err *e)
+{
+	FILE *in = strcmp(path, "-") ? fopen(path, "re") : stdin;
+
+	if (in == NULL)
+		return wrong(e, "%s: %s", path, strerror(errno));
+	int rc = take_lines(a, s, in, in == stdin ? "standard input" : path, e);
+	if (in != stdin)
+		fclose(in);
+	return rc;
 }
 
 /* The place-th word behind the command. */
@@ -241,6 +265,8 @@ take_word(struct args *a, const struct arg_spec *specs, size_t n, size_t *place,
 		return take_stdin(a, s, c->e);
 	if (value.n == 0)
 		return wrong(c->e, "%s: %s is empty", a->command->name, s->value);
+	if (s->file)
+		return take_file(a, s, c->argv[c->at], c->e);
 	return add(a, s->name, value, c->e);
 }
 

@@ -15,7 +15,7 @@ struct args {
 	bool from_stdin;    /* "-" was given */
 };
 
-enum { ARGS_MAX = 16 << 20 };
+enum { ARGS_MAX = 64 << 20 };
 
 /*
  * Reads the command line; options of mtactl itself go to m. 0, or -1 with what is wrong: exit

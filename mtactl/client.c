@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* The running suite: master hands the connection over to the daemon asked for. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -23,34 +24,57 @@ set_timeout(int sock, time_t seconds)
 	setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
 }
 
+/* The socket, or -1 with errno. */
+static int
+dial_quietly(const struct conf *c, struct sockaddr_un *to)
+{
+	int n = snprintf(to->sun_path, sizeof(to->sun_path), "%s/control", c->run_dir);
+
+	to->sun_family = AF_UNIX;
+	if (n < 0 || (size_t)n >= sizeof(to->sun_path)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (sock >= 0)
+		set_timeout(sock, GREETING_TIMEOUT_S);
+	if (sock >= 0 && connect(sock, (struct sockaddr *)to, sizeof(*to)) == 0)
+		return sock;
+	int error = errno;
+	if (sock >= 0)
+		close(sock);
+	errno = error;
+	return -1;
+}
+
+bool
+client_reachable(const struct conf *c)
+{
+	struct sockaddr_un to;
+	int sock = dial_quietly(c, &to);
+
+	if (sock >= 0)
+		close(sock);
+	return sock >= 0;
+}
+
 /* The socket, or -1: told. */
 static int
 dial(const struct conf *c)
 {
-	struct sockaddr_un to = { .sun_family = AF_UNIX };
-	struct buf path = BUF_INIT(sizeof(to.sun_path) - 1);
+	struct sockaddr_un to;
+	int sock = dial_quietly(c, &to);
 
-	buf_printf(&path, "%s/control", c->run_dir);
-	if (path.bad) {
-		complain("run-dir %s is too long for a socket", c->run_dir);
-		buf_free(&path);
-		return -1;
-	}
-	memcpy(to.sun_path, buf_cstr(&path), buf_len(&path));
-	buf_free(&path);
-	int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (sock >= 0)
-		set_timeout(sock, GREETING_TIMEOUT_S);
-	if (sock >= 0 && connect(sock, (struct sockaddr *)&to, sizeof(to)) == 0)
 		return sock;
-	if (errno == ENOENT || errno == ENOTDIR || errno == ECONNREFUSED)
+	if (errno == ENAMETOOLONG)
+		complain("run-dir %s is too long for a socket", c->run_dir);
+	else if (errno == ENOENT || errno == ENOTDIR || errno == ECONNREFUSED)
 		complain("ekiden is not running (no control socket at %s); "
 			 "use --offline for tenant, key and domain commands",
 		    to.sun_path);
 	else
 		complain("%s: %s", to.sun_path, strerror(errno));
-	if (sock >= 0)
-		close(sock);
 	return -1;
 }
 
@@ -169,12 +193,10 @@ next_part(struct view *records)
 }
 
 static int
-send_call(int sock, const struct args *a, struct err *e)
+send_call(int sock, const struct command *command, struct view rest, struct err *e)
 {
 	struct ipc_hello hello = { .digest = ipc_digest() };
-	struct view rest = buf_view(&a->records);
-	struct ipc_ctl_call call = { .command = view_str(a->command->name),
-		.args = next_part(&rest) };
+	struct ipc_ctl_call call = { .command = view_str(command->name), .args = next_part(&rest) };
 
 	call.more = rest.n > 0;
 	if (channel_sync_send(sock, &ipc_desc_hello, &hello, -1, e) < 0 ||
@@ -190,27 +212,39 @@ send_call(int sock, const struct args *a, struct err *e)
 }
 
 int
-client_run(struct mtactl *m, const struct args *a)
+client_call(const struct conf *c, const struct command *command, const struct buf *records,
+    struct output *o)
 {
-	struct conf *c = load_config(m, false);
-	struct output o;
+	int sock = dial(c), status;
 	struct err e;
-	int status;
 
-	if (c == NULL)
-		return STATUS_FAILED;
-	int sock = dial(c);
-	conf_free(&c);
 	if (sock < 0)
 		return STATUS_FAILED;
-	output_init(&o, m->json, command_lists(a->command));
-	status = greet(sock, a->command, &o);
+	status = greet(sock, command, o);
 	if (status < 0) {
 		set_timeout(sock, ANSWER_TIMEOUT_S);
 		/* Who does not take the call has said why, or ended: reading tells. */
-		send_call(sock, a, &e);
-		status = read_answer(sock, a->command, &o);
+		send_call(sock, command, buf_view(records), &e);
+		status = read_answer(sock, command, o);
 	}
 	close(sock);
-	return output_end(&o) ? status : STATUS_FAILED;
+	return status;
+}
+
+int
+client_run(struct mtactl *m, const struct args *a, struct output *o)
+{
+	struct conf *c = load_config(m, false);
+
+	if (c == NULL)
+		return STATUS_FAILED;
+	int status = client_call(c, a->command, &a->records, o);
+	conf_free(&c);
+	return status;
+}
+
+int
+call_daemon(struct mtactl *m, const struct args *a, struct output *o)
+{
+	return m->offline ? offline_run(m, a, o) : client_run(m, a, o);
 }

@@ -56,7 +56,7 @@ copy(char to[static ARG_NAME_MAX], struct view from, bool to_lower)
 	to[from.n] = '\0';
 }
 
-/* NAME, [NAME], NAME..., [NAME...], --option=VALUE or --flag. */
+/* NAME, [NAME], NAME..., [NAME...], --option=VALUE, --option=[VALUE], --flag or @FILE. */
 static void
 parse_spec(struct view word, struct arg_spec *s)
 {
@@ -65,9 +65,14 @@ parse_spec(struct view word, struct arg_spec *s)
 		struct view value = view_skip(word, 2), name = view_cut(&value, '=');
 		s->kind = value.n ? ARG_VALUE : ARG_FLAG;
 		s->optional = true;
+		s->may_be_empty = view_starts(value, "[");
 		copy(s->name, name, true);
 		copy(s->value, value, false);
 		return;
+	}
+	if (view_starts(word, "@")) {
+		s->file = true;
+		word = view_skip(word, 1);
 	}
 	if (view_starts(word, "[")) {
 		s->optional = true;

@@ -34,6 +34,34 @@ struct command {
 	    "(--changed), or the value of one directive such as retry.a or \"listen mx.tls\".")    \
 	X(MTACTL, config_defaults, "config defaults", "",                                          \
 	    "Print a sample configuration with every directive, its default and its documentation.") \
+	X(MTACTL, spf, "spf", "[DOMAIN] --address=ADDRESS,... --zone",                             \
+	    "Print the SPF record for a customer's domain, in the form that includes ours and in the " \
+	    "narrow form with the sending addresses, and the record that is included.")            \
+	X(MTACTL, domain_records, "domain records", "DOMAIN --address=ADDRESS,... --selector=NAME --zone",         \
+	    "Print the DNS records to publish for a domain: verification, SPF in both forms, MX, "  \
+	    "DMARC, DKIM where there is a key (of this selector), and the names of the sending "      \
+	    "addresses. zone: in zone-file syntax; what depends on a condition is a comment.")                         \
+	X(MTACTL, dkim_new, "dkim new", "DOMAIN --algorithm=ALGORITHM --selector=NAME --bits=N",   \
+	    "Make a key (rsa-sha256, or ed25519-sha256), which signs nothing before dkim activate, and " \
+	    "print the record to publish.")                                                        \
+	X(MTACTL, dkim_list, "dkim list", "[DOMAIN]", "List keys.")                                \
+	X(MTACTL, dkim_show, "dkim show", "DOMAIN [SELECTOR]",                                     \
+	    "Show keys with the records to publish, as text and as lines of a zone.")              \
+	X(MTACTL, dkim_check, "dkim check", "[DOMAIN] [SELECTOR]",                                 \
+	    "Look the records up and compare them with the private keys. Exit status 1 when one that " \
+	    "is needed is missing or wrong.")                                                      \
+	X(MTACTL, dkim_activate, "dkim activate", "DOMAIN SELECTOR --force",                       \
+	    "Sign with this key from now on, in place of the domain's key of the same algorithm. It " \
+	    "must sign a probe that verifies against the published record; --force takes the record " \
+	    "for granted.")                                                                        \
+	X(MTACTL, dkim_rotate, "dkim rotate", "DOMAIN --algorithm=ALGORITHM --wait=DURATION",      \
+	    "Replace the active key: make a new one, wait until its record is seen, switch. Without " \
+	    "--wait it makes the key, or switches when the record is there: run it again. The old " \
+	    "record stays published until dkim list shows the key no more.")                       \
+	X(MTACTL, dkim_revoke, "dkim revoke", "DOMAIN SELECTOR",                                   \
+	    "Remove a key at once and print the record that says so.")                             \
+	X(MTACTL, dkim_verify, "dkim verify", "FILE",                                              \
+	    "Verify the signatures of a message with libopendkim. Exit status 1 unless one is good.") \
 	X(MTACTL, version, "version", "", "Print the version of mtactl.")                          \
 	X(MTACTL, help, "help", "[WORD...]", "Show the commands, or how to use one of them.")
 
@@ -56,6 +84,8 @@ struct arg_spec {
 	char name[ARG_NAME_MAX];  /* as the handler knows it */
 	char value[ARG_NAME_MAX]; /* as usage texts show it */
 	bool optional, repeat;
+	bool may_be_empty; /* the value */
+	bool file;	   /* its lines are the values */
 };
 
 /* The arguments of a command, expanded; the number of them. */

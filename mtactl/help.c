@@ -79,6 +79,9 @@ help_command(const struct command *c, struct buf *out)
 	put_wrapped(out, 4, 4, view_str(c->doc));
 	for (size_t i = 0; i < n; i++)
 		repeat |= specs[i].repeat && c->role != ROLE_MTACTL;
+	for (size_t i = 0; i < n; i++)
+		if (specs[i].file)
+			buf_printf(out, "    %s: \"-\" is standard input.\n", specs[i].value);
 	if (repeat)
 		buf_puts(out, "    \"-\" reads them from standard input, one a line.\n");
 }

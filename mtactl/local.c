@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 /* The commands that need no daemon. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/db.h"
 #include "lib/json.h"
+#include "master/generation.h"
 #include "mtactl/mtactl.h"
 
 enum { TEXT_MAX = 64 << 20 };
@@ -146,15 +149,51 @@ show_problems(const struct mtactl *m, const struct buf *problems)
 	return good;
 }
 
+static bool
+readable(const char *path)
+{
+	return access(path, R_OK) == 0 || errno == ENOENT;
+}
+
+/* Whoever may not look at the keys checks the rest. */
+static bool
+may_read_all(const struct conf *c)
+{
+	struct buf dkim = BUF_INIT(8192);
+	bool good = readable(c->state_dir);
+
+	buf_printf(&dkim, "%s/dkim", c->state_dir);
+	good = good && readable(buf_cstr(&dkim));
+	for (size_t i = 0; good && i < c->certificate_count; i++)
+		good = readable(c->certificate[i].key);
+	buf_free(&dkim);
+	return good && (*c->relay_secret == '\0' || readable(c->relay_secret));
+}
+
+/* As a start or reload does it, without effects. */
+static bool
+check_config(const char *path, struct buf *problems)
+{
+	struct conf *c = conf_read_file(path, problems);
+	bool good = c != NULL;
+
+	if (good && may_read_all(c)) {
+		buf_clear(problems);
+		struct generation *g = generation_read(path, 1, problems);
+		good = g != NULL;
+		generation_free(&g);
+	}
+	conf_free(&c);
+	return good;
+}
+
 int
 local_config_check(struct mtactl *m, const struct args *a)
 {
 	struct buf problems = BUF_INIT(TEXT_MAX), out = BUF_INIT(65536);
-	struct conf *c = conf_read_file(m->config, &problems);
-	bool good = c != NULL;
+	bool good = check_config(m->config, &problems);
 
 	(void)a;
-	conf_free(&c);
 	if (!show_problems(m, &problems))
 		good = false;
 	if (good && !m->json)

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "mtactl/mtactl.h"
+#include "mtactl/output.h"
 
 /* --help and --version, wherever they stand. false: neither. */
 static bool
@@ -53,6 +54,16 @@ usage_error(const struct args *a, const struct err *e)
 }
 
 static int
+call_print(struct mtactl *m, const struct args *a)
+{
+	struct output o;
+
+	output_init(&o, m->json, command_lists(a->command));
+	int status = call_daemon(m, a, &o);
+	return output_end(&o) ? status : STATUS_FAILED;
+}
+
+static int
 run(struct mtactl *m, const struct args *a)
 {
 	struct view id;
@@ -65,7 +76,7 @@ run(struct mtactl *m, const struct args *a)
 	/* An empty list on standard input asks for nothing, never for everything. */
 	if (a->from_stdin && !args_nth(a, "id", 0, &id))
 		return STATUS_DONE;
-	return m->offline ? offline_run(m, a) : client_run(m, a);
+	return call_print(m, a);
 }
 
 int

@@ -28,9 +28,16 @@ struct conf *load_config(const struct mtactl *m, bool strict);
 
 /* client.c: asks the running suite. offline.c: does authd's work in its place. Exit status. */
 struct output;
-int client_run(struct mtactl *m, const struct args *a);
-int offline_run(struct mtactl *m, const struct args *a);
+int client_run(struct mtactl *m, const struct args *a, struct output *o);
+int offline_run(struct mtactl *m, const struct args *a, struct output *o);
+/* One call; its rows go to o. A failure is told on standard error. */
+int client_call(const struct conf *c, const struct command *command, const struct buf *records,
+    struct output *o);
+/* Whether there is a suite to ask. */
+bool client_reachable(const struct conf *c);
 
+/* The one or the other. */
+int call_daemon(struct mtactl *m, const struct args *a, struct output *o);
 /* The exit status of a call; its text is for people. */
 int finish_call(const struct ipc_ctl_end *end, struct output *o);
 

@@ -58,22 +58,20 @@ show(struct view frames, struct output *o)
 }
 
 static int
-run_in_store(struct mtactl *m, const struct args *a, uint32_t uid, struct authd_store *store)
+run_in_store(const struct args *a, uint32_t uid, struct authd_store *store, struct output *o)
 {
 	struct buf frames = BUF_INIT(FRAMES_MAX);
-	struct output o;
 	int status = STATUS_FAILED;
 
-	output_init(&o, m->json, command_lists(a->command));
 	if (ctl_run_as(uid, authd_commands, store, view_str(a->command->name),
 		buf_view(&a->records), &frames) == 0 &&
 	    !frames.bad)
-		status = show(buf_view(&frames), &o);
+		status = show(buf_view(&frames), o);
 	else
 		complain("%s: it cannot be done here", a->command->name);
 	buf_wipe(&frames);
 	buf_free(&frames);
-	return output_end(&o) ? status : STATUS_FAILED;
+	return status;
 }
 
 /* The database where the configuration says; before the first start its folders are made first. */
@@ -90,7 +88,7 @@ open_store(const struct conf *c, struct err *e)
 }
 
 int
-offline_run(struct mtactl *m, const struct args *a)
+offline_run(struct mtactl *m, const struct args *a, struct output *o)
 {
 	char host[256] = "localhost";
 	uint32_t uid = getuid(); /* before the store makes us its owner */
@@ -110,7 +108,7 @@ offline_run(struct mtactl *m, const struct args *a)
 	if ((store = open_store(c, &e)) == NULL)
 		complain("%s", e.text);
 	else
-		status = run_in_store(m, a, uid, store);
+		status = run_in_store(a, uid, store, o);
 	store_close(&store);
 	log_flush();
 	conf_free(&c);

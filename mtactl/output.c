@@ -353,6 +353,10 @@ output_row(struct output *o, struct view fields)
 	if (!row_ok(fields))
 		return false;
 	o->rows++;
+	if (o->capture) {
+		o->capture(o->ctx, fields);
+		return true;
+	}
 	if (o->json)
 		json_row(o, fields);
 	else if (fields.n)
@@ -371,4 +375,53 @@ output_end(struct output *o)
 	buf_wipe(&o->cells);
 	buf_free(&o->cells);
 	return !o->failed;
+}
+
+static void
+put_field(struct buf *b, const char *name, enum ctl_type type, struct view v)
+{
+	IPC_RECORD(b, ctl_field, .name = view_str(name), .type = (uint8_t)type, .value = v);
+}
+
+void
+row_text(struct buf *b, const char *name, struct view v)
+{
+	put_field(b, name, CTL_TEXT, v);
+}
+
+void
+row_str(struct buf *b, const char *name, const char *s)
+{
+	put_field(b, name, CTL_TEXT, view_str(s));
+}
+
+static void
+put_digits(struct buf *b, const char *name, enum ctl_type type, uint64_t x)
+{
+	char digits[24];
+	int n = snprintf(digits, sizeof(digits), "%" PRIu64, x);
+
+	put_field(b, name, type, view_of(digits, (size_t)n));
+}
+
+void
+row_number(struct buf *b, const char *name, uint64_t x)
+{
+	put_digits(b, name, CTL_NUMBER, x);
+}
+
+void
+row_time(struct buf *b, const char *name, uint64_t wall_s)
+{
+	if (wall_s)
+		put_digits(b, name, CTL_TIME, wall_s * 1000000);
+	else
+		put_field(b, name, CTL_TIME, VIEW(""));
+}
+
+void
+row_end(struct output *o, struct buf *b)
+{
+	output_row(o, buf_view(b));
+	buf_clear(b);
 }

@@ -32,6 +32,9 @@ struct output {
 	bool started; /* widths are fixed, the heading is written */
 	size_t rows, groups;
 	bool failed; /* standard output does not take it */
+	/* Takes the rows in place of standard output; NULL: none. */
+	void (*capture)(void *ctx, struct view fields);
+	void *ctx;
 };
 
 void output_init(struct output *o, bool json, bool list);
@@ -39,5 +42,12 @@ void output_init(struct output *o, bool json, bool list);
 bool output_row(struct output *o, struct view fields);
 /* Writes what was kept back. false: standard output failed (told). Frees and wipes. */
 bool output_end(struct output *o);
+
+/* A row of our own: its fields are put into `b`, which the end empties. */
+void row_text(struct buf *b, const char *name, struct view v);
+void row_str(struct buf *b, const char *name, const char *s);
+void row_number(struct buf *b, const char *name, uint64_t x);
+void row_time(struct buf *b, const char *name, uint64_t wall_s); /* 0: none */
+void row_end(struct output *o, struct buf *b);
 
 #endif

@@ -134,7 +134,7 @@ show_message(struct ctl_call *call, const struct message *m)
 	ctl_text(call, "sender", m->sender);
 	ctl_str(call, "tenant", m->tenant->name);
 	ctl_text(call, "key", m->user);
-	ctl_number(call, "size", m->size);
+	ctl_number(call, "size", whole_bytes(&m->rec, m->size));
 	ctl_time(call, "arrival", m->arrival_us);
 	ctl_time(call, "expires", m->arrival_us + m->q->set.retry.period_s * 1000000);
 	ctl_number(call, "accepted_recipients", m->total);

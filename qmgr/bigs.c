@@ -93,7 +93,7 @@ make_file(struct qmgr *q, struct want *m)
 	m->number = segments_next_gen(q);
 	file_name(m->number, name);
 	m->fd = q->pool.no_space || FAULT("big.make") ? -1 :
-	    openat(q->pool.big_dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	    openat(q->pool.big_dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 }
 
 static void

@@ -5,10 +5,13 @@
 #include <unistd.h>
 
 #include "lib/fault.h"
+#include "qmgr/authd.h"
 #include "qmgr/conn.h"
+#include "qmgr/keyhold.h"
 #include "qmgr/list.h"
 #include "qmgr/logline.h"
 #include "qmgr/segments.h"
+#include "qmgr/special.h"
 #include "qmgr/store.h"
 
 enum { RCPTS_BYTES = 49000, RCPT_OVERHEAD = 13 };
@@ -157,6 +160,8 @@ job_new(struct conn *c, struct item *item)
 
 	if (c->max_rcpts && c->max_rcpts < max)
 		max = c->max_rcpts;
+	if (special_verp(item->head))
+		max = 1;
 	for (const struct rcpt *r = item->head; r && n < max; r = r->next, n++) {
 		bytes += r->addr.n + r->orcpt.n + RCPT_OVERHEAD;
 		if (n && bytes > RCPTS_BYTES)
@@ -200,21 +205,25 @@ send_job(const struct job *j)
 {
 	const struct message *m = j->m;
 	struct smtp *s = j->conn->smtp;
-	struct buf rcpts = BUF_INIT(50000);
+	struct buf rcpts = BUF_INIT(50000), room = BUF_INIT(IPC_ADDR_MAX);
 	uint32_t attempt = 0;
 
 	put_rcpts(&rcpts, j, &attempt);
+	struct view sender = special_sender(j->rcpts, &room);
+	struct view original = special_verp(j->rcpts) ? m->sender : m->sender_original;
 	int rc = rcpts.bad ? -1 :
 	    IPC_SEND(&s->ch, deliver, .conn = j->conn->id, .job = j->id, .qid = m->qid,
 		.content = m->seg->gen, .offset = m->offset + record_front_at(&m->rec),
 		.front_len = m->rec.front_len, .big = m->big,
 		.content_len = m->big ? m->size : m->rec.content_len, .crc = m->rec.content_crc,
 		.flags = m->rec.flags, .arrival_us = m->arrival_us, .received_us = m->received_us,
-		.active_us = m->active_us, .sender = m->sender,
+		.active_us = m->active_us, .sender = sender, .sender_original = original,
 		.tenant = view_str(m->tenant->name), .user = m->user,
 		.lane = view_str(j->conn->lane->name), .attempt = attempt, .envid = m->envid,
-		.ret = m->ret, .rcpts = buf_view(&rcpts));
+		.ret = m->ret, .tag = m->tag, .batch = m->batch, .label = m->label,
+		.copy = j->rcpts->kind == RCPT_COPY, .rcpts = buf_view(&rcpts));
 	buf_free(&rcpts);
+	buf_free(&room);
 	return rc;
 }
 
@@ -259,8 +268,11 @@ void
 conn_give(struct conn *c)
 {
 	struct qmgr *q = c->smtp->q;
-	struct item *item = CONTAINER(sched_take(&c->lane->sched), struct item, sched);
-	struct job *j = job_new(c, item);
+	struct sched_item *next = sched_take(&c->lane->sched, loop_now_ms(q->loop));
+
+	if (next == NULL)
+		return;
+	struct job *j = job_new(c, CONTAINER(next, struct item, sched));
 
 	link_cut(&c->idle);
 	if (offer_content(c->smtp, j->m) < 0) {
@@ -293,6 +305,8 @@ fulfil_wish(struct rcpt *r)
 	r->wish = WISH_NONE;
 	if (wish == WISH_HOLD) {
 		rcpt_hold(r);
+	} else if (wish == WISH_FREEZE) {
+		keyhold_hold(r);
 	} else if (wish == WISH_DELETE) {
 		logline_note(r, "deleted by the administrator");
 		rcpt_done(r);
@@ -310,8 +324,10 @@ job_result(struct rcpt *r, const struct ipc_job_result *res, struct view relay)
 		.relay = relay, .remote = res->remote };
 
 	if (res->status == RCPT_SENT) {
+		outcomes_count(r, OUTCOME_SENT);
 		rcpt_done(r);
 	} else if (res->status == RCPT_BOUNCED) {
+		outcomes_count(r, OUTCOME_FAILED);
 		rcpt_bounce(r, &o);
 	} else if (res->status == RCPT_DAMAGED) {
 		rcpt_damaged(r);
@@ -320,6 +336,7 @@ job_result(struct rcpt *r, const struct ipc_job_result *res, struct view relay)
 		fulfil_wish(r);
 	} else if (res->status == RCPT_DEFERRED) {
 		r->again = 0;
+		outcomes_count(r, OUTCOME_DEFERRED);
 		rcpt_defer(r, &o);
 	} else {
 		rcpt_again(r);
@@ -331,8 +348,28 @@ untried(struct rcpt *r)
 {
 	if (r->wish)
 		fulfil_wish(r);
+	else if (message_expired(r->m))
+		rcpt_expire(r);
 	else
 		rcpt_again(r);
+}
+
+static void
+recall_old(void *ctx, struct table_node *n)
+{
+	struct job *j = CONTAINER(n, struct job, node);
+
+	(void)ctx;
+	if (j->recalled || !message_expired(j->m))
+		return;
+	j->recalled = true;
+	IPC_SEND(&j->conn->smtp->ch, job_recall, .conn = j->conn->id, .job = j->id);
+}
+
+void
+jobs_recall_old(struct qmgr *q)
+{
+	table_each(&q->jobs, recall_old, NULL);
 }
 
 static struct job *

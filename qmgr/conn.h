@@ -36,6 +36,7 @@ struct job {
 	struct conn *conn;
 	struct message *m;
 	struct rcpt *rcpts;
+	bool recalled;
 };
 
 /* Asks the least loaded process. -1: there is none. */
@@ -50,6 +51,8 @@ void conn_drop_content(struct qmgr *q, uint64_t number);
 void smtp_attach(struct qmgr *q, uint32_t instance, int fd);
 /* Its jobs go back to their lanes. instance UINT32_MAX: all of them. */
 void smtp_detach(struct qmgr *q, uint32_t instance);
+/* Jobs of messages past their age limit are called back; qmgr hears of each as of any other. */
+void jobs_recall_old(struct qmgr *q);
 /* One result for a recipient that was in a job. */
 void job_result(struct rcpt *r, const struct ipc_job_result *res, struct view relay);
 

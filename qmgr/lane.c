@@ -2,10 +2,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "qmgr/authd.h"
 #include "qmgr/conn.h"
 #include "qmgr/lane.h"
 #include "qmgr/list.h"
 #include "qmgr/logline.h"
+#include "qmgr/special.h"
 #include "qmgr/store.h"
 
 enum { IDLE_MS = 60000, PAUSE_MS = 5000 };
@@ -13,7 +15,7 @@ enum { IDLE_MS = 60000, PAUSE_MS = 5000 };
 static uint64_t
 lane_hash(const struct route *r)
 {
-	uint64_t more = (uint64_t)r->port << 16 | (uint64_t)r->tls << 8 | r->mx << 1 | r->auth;
+	uint64_t more = (uint64_t)r->copy << 32 | (uint64_t)r->port << 16 | (uint64_t)r->tls << 8 | r->mx << 1 | r->auth;
 
 	return hash_view(view_str(r->host), more);
 }
@@ -22,7 +24,14 @@ static bool
 same_route(const struct route *a, const struct route *b)
 {
 	return a->mx == b->mx && a->port == b->port && a->tls == b->tls && a->auth == b->auth &&
+	    a->copy == b->copy &&
 	    strcmp(a->host, b->host) == 0;
+}
+
+static uint32_t
+tenant_share(const void *tenant)
+{
+	return ((const struct tenant *)tenant)->factor;
 }
 
 static struct lane *
@@ -39,6 +48,7 @@ lane_get(struct qmgr *q, const struct route *route)
 	struct buf name = { .p = lane->name, .cap = sizeof(lane->name), .max = 300 };
 	lane->q = q;
 	lane->route = *route;
+	lane->sched.share = tenant_share;
 	route_text(route, q->set.route.port, &name);
 	list_init(&lane->conns);
 	table_put(&q->lanes, &lane->node, hash);
@@ -77,6 +87,7 @@ static void
 refuse(struct rcpt *r, const struct outcome *o, bool permanent, const char *lane)
 {
 	logline_rcpt(r, o, permanent ? "bounced" : "deferred", lane);
+	outcomes_count(r, permanent ? OUTCOME_FAILED : OUTCOME_DEFERRED);
 	if (permanent)
 		rcpt_bounce(r, o);
 	else
@@ -123,7 +134,10 @@ lane_put(struct rcpt *r, bool front)
 	struct err e;
 	bool retry = r->attempts > 0;
 
-	if (route_resolve(&q->set.route, addr_domain(r->addr), &route, &e) < 0) {
+	if (special_take(r))
+		return;
+	if ((r->kind == RCPT_COPY ? special_copy_route(q, &route, &e) :
+	     route_resolve(&q->set.route, addr_domain(r->addr), &route, &e)) < 0) {
 		struct outcome o = { .esc = e.esc, .text = view_str(e.text) };
 		refuse(r, &o, e.class == ERR_PERM, NULL);
 		return;
@@ -235,14 +249,16 @@ open_connections(struct lane *lane)
 static void
 dispatch(struct lane *lane)
 {
+	uint64_t now = loop_now_ms(lane->q->loop);
 	struct conn *c;
 
-	while (lane->sched.waiting && (c = least_loaded(lane, 1)) != NULL)
+	while (sched_ready(&lane->sched, now) && (c = least_loaded(lane, 1)) != NULL)
 		conn_give(c);
-	if (lane->sched.waiting)
+	if (sched_ready(&lane->sched, now))
 		open_connections(lane);
 	/* Jobs ahead, so that a connection need not wait for us; what is being opened keeps its share. */
-	while (lane->sched.waiting > lane->opening && (c = least_loaded(lane, 1 + CONN_AHEAD)) != NULL)
+	while (lane->sched.waiting > lane->opening && sched_ready(&lane->sched, now) &&
+	    (c = least_loaded(lane, 1 + CONN_AHEAD)) != NULL)
 		conn_give(c);
 	if (lane->sched.waiting == 0)
 		lane->idle_since_ms = loop_now_ms(lane->q->loop);

@@ -38,7 +38,8 @@ logline_active(const struct message *m, uint32_t nrcpt)
 
 	begin(&b, m);
 	put_addr(&b, "from", m->sender);
-	buf_printf(&b, ", size=%llu, nrcpt=%u (queue active)", (unsigned long long)m->size, nrcpt);
+	buf_printf(&b, ", size=%llu, nrcpt=%u (queue active)",
+	    (unsigned long long)whole_bytes(&m->rec, m->size), nrcpt);
 	end(&b);
 }
 
@@ -102,9 +103,12 @@ fill_event(const struct rcpt *r, struct event *ev, const uint64_t *delays)
 	ev->tenant = view_str(m->tenant->name);
 	ev->key = m->user;
 	ev->tag = m->tag;
+	ev->batch = m->batch;
+	ev->label = m->label;
 	ev->sender = &m->sender;
+	ev->sender_original = m->sender_original;
 	ev->rcpt = r->addr;
-	ev->size = m->size;
+	ev->size = whole_bytes(&m->rec, m->size);
 	ev->attempt = r->attempts;
 	ev->delays_us = delays;
 	ev->code = r->code;
@@ -119,13 +123,22 @@ event_rcpt(const struct rcpt *r, enum event_type type)
 	struct event ev = { .type = type };
 	uint64_t delays[4];
 
-	if (!event_enabled())
+	if (!event_enabled() || r->kind == RCPT_COPY)
 		return;
 	delays_of(r->m, delays);
 	fill_event(r, &ev, delays);
 	if (r->state == R_WAIT)
 		ev.next_attempt_us = qmgr_wall(r->m->q, r->due_us);
 	event_write(&ev);
+}
+
+static void
+put_tag(struct buf *b, const char *name, struct view v)
+{
+	if (v.n == 0)
+		return;
+	buf_puts(b, name);
+	log_escape(b, v, 255, " ");
 }
 
 static void
@@ -139,6 +152,9 @@ put_fields(struct buf *b, const struct message *m, const char *lane)
 		buf_puts(b, " key=");
 		log_escape(b, m->user, IPC_NAME_MAX, " ");
 	}
+	put_tag(b, " tag=", m->tag);
+	put_tag(b, " batch=", m->batch);
+	put_tag(b, " label=", m->label);
 	if (lane) {
 		buf_puts(b, " lane=");
 		log_escape(b, view_str(lane), 300, " ");

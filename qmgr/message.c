@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "qmgr/conn.h"
+#include "qmgr/keyhold.h"
 #include "qmgr/lane.h"
 #include "qmgr/list.h"
 #include "qmgr/loader.h"
@@ -59,12 +60,20 @@ message_from_record(struct qmgr *q, struct segment *seg, uint64_t offset, const 
 	m->user = arena_view(a, env->user);
 	m->tag = arena_view(a, env->tag);
 	m->envid = arena_view(a, env->envid);
+	m->sender_original = arena_view(a, env->sender_original);
+	m->return_domain = arena_view(a, env->return_domain);
+	m->hold_reason = arena_view(a, env->hold_reason);
+	m->batch = arena_view(a, env->batch);
+	m->label = arena_view(a, env->label);
+	m->key_serial = env->key_serial;
+	m->priority = env->priority;
 	m->tenant = tenant_get(q, env->tenant);
 	m->ret = env->ret;
 	m->total = env->nrcpt;
 	for (uint32_t i = 0; i < env->nrcpt; i++) {
 		const struct segment_rcpt *from = &env->rcpts[i];
 		m->rcpts[i] = (struct rcpt){ .m = m, .index = i, .notify = from->notify,
+			.kind = from->kind,
 			.addr = arena_view(a, from->addr), .orcpt = arena_view(a, from->orcpt) };
 	}
 	seg->loose += env->nrcpt;
@@ -83,13 +92,17 @@ message_enter(struct message *m, bool fresh)
 		return;
 	segment_live(m->seg, 1, m->rec.length);
 	q->counts.messages++;
-	q->counts.bytes += m->size;
+	q->counts.bytes += whole_bytes(&m->rec, m->size);
 }
 
 void
 message_log_active(struct message *m)
 {
-	logline_active(m, m->live);
+	uint32_t copies = 0;
+
+	for (uint32_t i = 0; i < m->nrcpt; i++)
+		copies += m->rcpts[i].kind == RCPT_COPY && m->rcpts[i].state != R_DONE;
+	logline_active(m, m->live - copies);
 }
 
 void
@@ -103,7 +116,7 @@ message_arrived(struct qmgr *q, struct segment *seg, uint64_t offset, const stru
 	message_enter(m, true);
 	message_log_active(m);
 	for (uint32_t i = 0; i < m->nrcpt; i++)
-		rcpt_activate(&m->rcpts[i]);
+		rcpt_begin(&m->rcpts[i]);
 }
 
 /* Loading. */
@@ -121,6 +134,7 @@ load_row(void *ctx, const struct rcpt_row *row)
 	if (l->m && l->n < l->m->nrcpt) {
 		struct rcpt *r = &l->m->rcpts[l->n];
 		*r = (struct rcpt){ .m = l->m, .index = row->index, .notify = row->notify,
+			.kind = row->kind,
 			.addr = arena_view(&l->m->mem, row->addr),
 			.orcpt = arena_view(&l->m->mem, row->orcpt) };
 		l->m->seg->loose++;
@@ -161,6 +175,12 @@ from_row(struct qmgr *q, struct segment *seg, const struct message_row *row)
 	m->user = arena_view(a, row->user);
 	m->tag = arena_view(a, row->tag);
 	m->envid = arena_view(a, row->envid);
+	m->sender_original = arena_view(a, row->sender_original);
+	m->return_domain = arena_view(a, row->return_domain);
+	m->batch = arena_view(a, row->batch);
+	m->label = arena_view(a, row->label);
+	m->key_serial = row->key_serial;
+	m->priority = row->priority;
 	m->tenant = tenant_get(q, row->tenant);
 	m->ret = row->ret;
 	m->total = row->total;
@@ -220,7 +240,7 @@ message_removed(struct message *m)
 		big_remove(q, m->big);
 	}
 	q->counts.messages--;
-	q->counts.bytes -= m->size;
+	q->counts.bytes -= whole_bytes(&m->rec, m->size);
 	segment_live(m->seg, -1, m->rec.length);
 	leave_memory(m);
 }
@@ -348,11 +368,27 @@ rcpt_from_row(struct rcpt *r, const struct rcpt_row *row)
 }
 
 void
+rcpt_begin(struct rcpt *r)
+{
+	const struct message *m = r->m;
+	struct outcome o = { .esc = ESC(4, 7, 0), .text = m->hold_reason };
+
+	if (!(m->rec.flags & SEGMENT_HELD)) {
+		rcpt_activate(r);
+		return;
+	}
+	rcpt_set_outcome(r, &o);
+	rcpt_hold(r);
+}
+
+void
 rcpt_activate(struct rcpt *r)
 {
 	struct qmgr *q = r->m->q;
 
-	if (q->counts.active >= q->set.active)
+	if (keyhold_frozen(r->m))
+		keyhold_hold(r);
+	else if (q->counts.active >= q->set.active)
 		rcpt_wait(r, qmgr_now(q));
 	else
 		lane_put(r, false);
@@ -391,11 +427,12 @@ rcpt_wait(struct rcpt *r, uint64_t due_us)
 	loader_due(r->m->q, due_us);
 }
 
-/* RFC 3461: NOTIFY without FAILURE, and RFC 5321 6.1: the null sender, are told nothing. */
+/* RFC 3461: NOTIFY without FAILURE, and RFC 5321 6.1: the null sender, are told nothing; nobody of copies. */
 static void
 fail(struct rcpt *r)
 {
-	bool quiet = r->m->sender.n == 0 || (r->notify && !(r->notify & NOTIFY_FAILURE));
+	bool copy = r->kind == RCPT_COPY;
+	bool quiet = copy || r->m->sender.n == 0 || (r->notify && !(r->notify & NOTIFY_FAILURE));
 
 	if (r->expired)
 		event_rcpt(r, EVENT_expired);
@@ -403,7 +440,8 @@ fail(struct rcpt *r)
 		rcpt_set_state(r, R_FAILED);
 		return;
 	}
-	logline_note(r, r->m->sender.n ? "no report: not asked for" : "no report: null sender");
+	logline_note(r, copy ? "no report: a copy" : r->m->sender.n ? "no report: not asked for" :
+	    "no report: null sender");
 	if (r->expired)
 		logline_note(r, "status=expired");
 	rcpt_done(r);
@@ -431,6 +469,12 @@ rcpt_bounce(struct rcpt *r, const struct outcome *o)
 	rcpt_set_outcome(r, o);
 	r->expired = false;
 	fail(r);
+}
+
+bool
+message_expired(const struct message *m)
+{
+	return retry_expired(&m->q->set.retry, qmgr_now(m->q), m->base_us);
 }
 
 void

@@ -28,7 +28,7 @@ enum rcpt_state {
 	R_DONE
 };
 /* What the admin wants of a recipient that is with an smtp process just now. */
-enum rcpt_wish { WISH_NONE, WISH_HOLD, WISH_DELETE, WISH_BOUNCE };
+enum rcpt_wish { WISH_NONE, WISH_HOLD, WISH_DELETE, WISH_BOUNCE, WISH_FREEZE };
 
 struct rcpt {
 	struct message *m;
@@ -40,6 +40,7 @@ struct rcpt {
 	uint32_t index, attempts, esc;
 	uint16_t code;
 	uint8_t notify, state, wish, again;
+	uint8_t kind; /* enum rcpt_kind */
 	bool remote, in_db, expired;
 };
 
@@ -50,11 +51,14 @@ struct message {
 	struct segment *seg;
 	uint64_t offset;       /* of the record in it */
 	struct record rec;     /* its header */
-	uint64_t big, size;
+	uint64_t big, size; /* size: of the content; whole_bytes() is what people are shown */
 	uint64_t arrival_us, received_us; /* wall clock */
 	uint64_t base_us;      /* arrival in queue time: what age is counted from */
 	uint64_t active_us;    /* wall clock: came into memory */
 	struct view sender, user, tag, envid;
+	struct view sender_original, return_domain, hold_reason, batch, label;
+	uint32_t key_serial;
+	uint8_t priority;
 	struct tenant *tenant;
 	uint8_t ret;
 	bool in_db, report_soon;
@@ -98,8 +102,12 @@ struct message *message_get(struct qmgr *q, uint64_t qid);
 /* Finds out at the end of the turn what is next. */
 void message_settle(struct message *m);
 void message_settle_all(struct loop_task *t); /* of qmgr.settle_task */
+/* Older than the age limit, in whatever state. */
+bool message_expired(const struct message *m);
 void message_log_active(struct message *m);
 
+/* A recipient that nothing has happened to yet: held, if the message came so, else activated. */
+void rcpt_begin(struct rcpt *r);
 /* Into its lane, unless memory is full (then due now, without an attempt) or it has no route. */
 void rcpt_activate(struct rcpt *r);
 /* Out of its lane, before any of the functions below. */

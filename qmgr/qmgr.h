@@ -7,17 +7,21 @@
  * message  messages, recipients, their states   | lane      lanes, what waits for them
  * conn     smtp processes, connections, jobs    | report    reports by bounce
  * loader   deferred recipients that are due     | compact   nearly dead segments
- * admin    mtactl                               | sched, retry, route: pure decisions
+ * admin    mtactl                               | authd     what tenants did, their paces
+ * keyhold  mail of frozen keys                  | special   simulator, returned mail, copies
+ * sched, retry, route: pure decisions
  */
 #ifndef EKIDEN_QMGR_QMGR_H
 #define EKIDEN_QMGR_QMGR_H
 
+#include "lib/aio.h"
 #include "lib/daemon.h"
 #include "lib/db.h"
 #include "lib/segment.h"
+#include "lib/token.h"
 #include "qmgr/retry.h"
 #include "qmgr/route.h"
-#include "qmgr/table.h"
+#include "lib/table.h"
 
 /* A list that its elements carry; see list.h. */
 struct link {
@@ -32,6 +36,8 @@ struct settings {
 	const char *helo; /* of d->conf */
 	uint32_t connections, connections_total, messages_per_connection, recipients_per_message;
 	uint32_t idle_s;
+	const struct relay *copy_to; /* host NULL: no copies */
+	uint16_t token_days;
 	uint64_t active;
 	uint64_t segment_size;
 	uint32_t spare_segments, compact_percent;
@@ -40,6 +46,7 @@ struct settings {
 /* Identity is by name; one address per name, for as long as the process lives. */
 struct tenant {
 	struct table_node node;
+	uint32_t factor; /* percent of the normal pace (A28) */
 	char name[]; /* <= IPC_NAME_MAX */
 };
 
@@ -59,6 +66,8 @@ struct pool {
 	uint64_t last_gen;     /* generations and big files share one sequence */
 	bool no_space;
 	struct loop_timer step;	 /* of pre-writing, or of the next try to find space */
+	struct aio *aio;	 /* NULL: not here */
+	struct aio_op slice;	 /* of zeros, under way */
 	struct loop_timer locks; /* waits for writers to let go */
 	uint64_t big_sweep_below; /* files left by a former life have lower numbers; 0: swept */
 	struct table bigs;	  /* handed out, not yet named by a record */
@@ -82,6 +91,12 @@ struct store {
 	struct buf unlink; /* big files that go when what is above is durable */
 };
 
+/* What became of recipients since authd was told last (authd.c). */
+struct outcomes {
+	struct table table;
+	struct loop_timer timer;
+};
+
 struct qmgr {
 	struct daemon *d;
 	struct loop *loop;
@@ -96,6 +111,14 @@ struct qmgr {
 	struct table messages, lanes, tenants, conns, jobs, reports;
 	struct link writers, smtps;
 	struct channel *bounce; /* NULL: none */
+	struct channel authd;
+	struct token_secret return_key; /* of return addresses; n 0: authd did not say yet */
+	struct table returned; /* with bounce (special.c) */
+	struct outcomes outcomes;
+	struct table frozen;  /* keys (keyhold.c) */
+	struct link keyholds; /* orders under way */
+	uint32_t slowed;      /* tenants with a factor below 100 */
+	struct loop_timer slow_timer;
 	/* Work collected during a turn. */
 	struct link settle; /* messages whose states changed */
 	struct loop_task settle_task;

@@ -188,7 +188,7 @@ drop_message(struct qmgr *q, struct segment *s, const struct record *r, uint64_t
 	store_del_message(q, r->qid);
 	segment_live(s, -1, r->length);
 	q->counts.messages--;
-	q->counts.bytes -= size;
+	q->counts.bytes -= whole_bytes(r, size);
 }
 
 static bool
@@ -219,7 +219,7 @@ revive(struct reader *rd, uint64_t at, const struct record *r, const struct enve
 	message_log_active(m);
 	for (uint32_t i = 0; i < m->nrcpt; i++)
 		if (m->rcpts[i].state == R_NEW)
-			rcpt_activate(&m->rcpts[i]);
+			rcpt_begin(&m->rcpts[i]);
 }
 
 /* False: its content is not what was sent. */
@@ -406,7 +406,7 @@ walk_message(struct walk *w, const struct message_row *row, struct err *e)
 	}
 	segment_live(s, 1, row->rec.length);
 	w->q->counts.messages++;
-	w->q->counts.bytes += row->size;
+	w->q->counts.bytes += whole_bytes(&row->rec, row->size);
 	if (row->big)
 		big_named(w->q, row->big);
 	return 0;

@@ -7,27 +7,22 @@
 #include "qmgr/logline.h"
 #include "qmgr/report.h"
 #include "qmgr/segments.h"
+#include "qmgr/special.h"
 
 enum { RCPTS_BYTES = 49000 };
 
-/* What the report may quote: front and content where they lie, or the big file, or what is left. */
+/* What the report may quote: front and content where they lie; of a big message the front, its header. */
 struct source {
 	int fd;
 	uint64_t offset, length;
+	uint8_t ret;
 };
 
 static int
 open_source(struct qmgr *q, const struct message *m, struct source *s)
 {
-	uint64_t front_at = m->offset + record_front_at(&m->rec);
-
-	if (m->big) {
-		*s = (struct source){ big_open_reader(q, m->big), 0, m->size };
-		if (s->fd >= 0 || errno != ENOENT)
-			return s->fd;
-	}
-	*s = (struct source){ segment_open_reader(q, m->seg), front_at,
-		m->rec.front_len + m->rec.content_len };
+	*s = (struct source){ segment_open_reader(q, m->seg), m->offset + record_front_at(&m->rec),
+		m->rec.front_len + m->rec.content_len, m->big ? RET_HDRS : m->ret };
 	return s->fd;
 }
 
@@ -86,7 +81,7 @@ send_report(struct message *m, struct report *p, struct view rcpts, bool expired
 	    .kind = expired ? REPORT_EXPIRED : REPORT_FAILED, .sender = m->sender,
 	    .tenant = view_str(m->tenant->name), .user = m->user, .arrival_us = m->arrival_us,
 	    .expires_us = m->arrival_us + q->set.retry.period_s * 1000000, .envid = m->envid,
-	    .ret = m->ret, .offset = s.offset, .content_len = s.length, .flags = m->rec.flags,
+	    .ret = s.ret, .offset = s.offset, .content_len = s.length, .flags = m->rec.flags,
 	    .rcpts = rcpts);
 }
 
@@ -202,5 +197,6 @@ void
 reports_detach(struct qmgr *q)
 {
 	q->bounce = NULL;
+	returned_detach(q);
 	table_each(&q->reports, detach_one, q);
 }

@@ -50,8 +50,8 @@ domain_route(struct view domain, struct route *out, struct err *e)
 	return set_host(out, domain, e);
 }
 
-static int
-relay_route(const struct route_rules *r, const struct relay *relay, struct route *out, struct err *e)
+int
+route_to_relay(const struct route_rules *r, const struct relay *relay, struct route *out, struct err *e)
 {
 	out->mx = relay->mx;
 	out->port = relay->port ? relay->port : r->port;
@@ -93,7 +93,7 @@ map_route(const struct route_rules *r, struct view domain, struct view value, st
 		return domain_route(domain, out, e);
 	if (!conf_parse_relay(value, &relay))
 		return err_set(e, ERR_TEMP, ESC(4, 3, 5), "transport entry for this domain is wrong");
-	int rc = relay_route(r, &relay, out, e);
+	int rc = route_to_relay(r, &relay, out, e);
 	free(relay.host);
 	return rc;
 }
@@ -129,7 +129,7 @@ choose(const struct route_rules *r, struct view domain, struct route *out, struc
 		rc = map_route(r, domain, buf_view(&value), out, e);
 	else if (r->relayhost && r->relayhost->host) {
 		out->auth = r->relay_auth;
-		rc = relay_route(r, r->relayhost, out, e);
+		rc = route_to_relay(r, r->relayhost, out, e);
 	} else {
 		rc = domain_route(domain, out, e);
 	}
@@ -146,7 +146,7 @@ route_resolve(const struct route_rules *r, struct view domain, struct route *out
 	*out = (struct route){ .port = r->port, .tls = r->tls };
 	if (domain.n == 0) /* <postmaster> */
 		rc = r->relayhost && r->relayhost->host ?
-		    relay_route(r, r->relayhost, out, e) :
+		    route_to_relay(r, r->relayhost, out, e) :
 		    err_set(e, ERR_PERM, ESC(5, 1, 1), "No local mailboxes here");
 	else
 		rc = canonical(domain, &name, e) < 0 ? -1 : choose(r, buf_view(&name), out, e);
@@ -157,6 +157,7 @@ route_resolve(const struct route_rules *r, struct view domain, struct route *out
 void
 route_text(const struct route *r, uint16_t default_port, struct buf *out)
 {
+	buf_puts(out, r->copy ? "copy:" : "");
 	buf_printf(out, r->mx ? "%s" : "[%s]", r->host);
 	if (!r->mx || r->port != default_port)
 		buf_printf(out, ":%u", r->port);

@@ -29,11 +29,14 @@ struct route {
 	uint16_t port;
 	uint8_t tls;
 	bool auth;	/* to the relayhost, with its credentials */
+	bool copy;	/* of other mail: a lane of its own */
 };
 
 /* 0, or -1: ERR_PERM returns the message, ERR_TEMP tries again later. `domain` as the sender wrote it. */
 int route_resolve(const struct route_rules *r, struct view domain, struct route *out, struct err *e);
-/* "example.jp", "example.jp:26", "[mx.example.jp]:25": how a lane is named; <= 300 bytes. */
+/* A host of the configuration, from out as it is. */
+int route_to_relay(const struct route_rules *r, const struct relay *relay, struct route *out, struct err *e);
+/* "copy:" of a copy; "example.jp", "example.jp:26", "[mx.example.jp]:25": how a lane is named; <= 300 bytes. */
 void route_text(const struct route *r, uint16_t default_port, struct buf *out);
 
 #endif

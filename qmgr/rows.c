@@ -53,6 +53,12 @@ row_put_message(struct buf *b, const struct message *m)
 	buf_put_block(b, m->user);
 	buf_put_block(b, m->tag);
 	buf_put_block(b, m->envid);
+	buf_put_block(b, m->sender_original);
+	buf_put_block(b, m->return_domain);
+	buf_put_block(b, m->batch);
+	buf_put_block(b, m->label);
+	buf_put_u32(b, m->key_serial);
+	buf_put_u8(b, m->priority);
 }
 
 /* Version, generation and offset stand first. */
@@ -93,6 +99,14 @@ row_get_message(uint64_t qid, struct view v, struct message_row *row)
 	row->user = view_get_block(&v, IPC_NAME_MAX);
 	row->tag = view_get_block(&v, 255);
 	row->envid = view_get_block(&v, 100);
+	if (!view_bad(v) && v.n == 0)
+		return true; /* written before the fields that follow */
+	row->sender_original = view_get_block(&v, IPC_ADDR_MAX);
+	row->return_domain = view_get_block(&v, 255);
+	row->batch = view_get_block(&v, 255);
+	row->label = view_get_block(&v, 255);
+	row->key_serial = view_get_u32(&v);
+	row->priority = view_get_u8(&v);
 	return !view_bad(v);
 }
 
@@ -112,6 +126,7 @@ row_put_rcpt(struct buf *b, const struct rcpt *r)
 	buf_put_block(b, view_str(r->text));
 	buf_put_block(b, view_str(r->relay));
 	buf_put_block(b, view_str(r->m->tenant->name));
+	buf_put_u8(b, r->kind);
 }
 
 bool
@@ -134,6 +149,7 @@ row_get_rcpt(struct view key, struct view v, struct rcpt_row *row)
 	row->text = view_get_block(&v, IPC_TEXT_MAX);
 	row->relay = view_get_block(&v, 330);
 	row->tenant = view_get_block(&v, IPC_NAME_MAX);
+	row->kind = !view_bad(v) && v.n ? view_get_u8(&v) : (uint8_t)RCPT_NORMAL;
 	return !view_bad(v);
 }
 

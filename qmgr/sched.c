@@ -130,10 +130,39 @@ sched_remove(struct sched *s, struct sched_item *item)
 	drop_if_empty(s, t);
 }
 
-struct sched_item *
-sched_take(struct sched *s)
+static bool
+has_turn(const struct sched *s, const struct sched_tenant *t, uint64_t now_ms)
+{
+	uint32_t share = s->share ? s->share(t->key) : 100;
+
+	return share >= 100 || now_ms % SCHED_PERIOD_MS * 100 < (uint64_t)share * SCHED_PERIOD_MS;
+}
+
+/* The first in the ring who has a turn now. */
+static struct sched_tenant *
+who(const struct sched *s, uint64_t now_ms)
 {
 	struct sched_tenant *t = s->turn;
+
+	if (t == NULL)
+		return NULL;
+	do {
+		if (has_turn(s, t, now_ms))
+			return t;
+	} while ((t = t->next) != s->turn);
+	return NULL;
+}
+
+bool
+sched_ready(const struct sched *s, uint64_t now_ms)
+{
+	return who(s, now_ms) != NULL;
+}
+
+struct sched_item *
+sched_take(struct sched *s, uint64_t now_ms)
+{
+	struct sched_tenant *t = who(s, now_ms);
 
 	if (t == NULL)
 		return NULL;

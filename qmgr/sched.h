@@ -5,13 +5,16 @@
  * Round robin over tenants: each turn takes one item, so a tenant with 100,000 waiting items delays
  * another one's single item by one turn. Within a tenant fresh items go before retries, but after
  * SCHED_STREAK fresh ones a waiting retry has its turn.
+ *
+ * A slowed tenant (A28) has its turns in a part of each SCHED_PERIOD_MS only, and goes at full pace in
+ * that: a share of its normal pace, whether others wait or not, and never none.
  */
 #ifndef EKIDEN_QMGR_SCHED_H
 #define EKIDEN_QMGR_SCHED_H
 
-#include "qmgr/table.h"
+#include "lib/table.h"
 
-enum { SCHED_STREAK = 4, WINDOW_FIRST = 5, CONN_AHEAD = 2 };
+enum { SCHED_STREAK = 4, SCHED_PERIOD_MS = 4000, WINDOW_FIRST = 5, CONN_AHEAD = 2 };
 
 struct sched_tenant;
 
@@ -26,13 +29,21 @@ struct sched {
 	struct sched_tenant *turn; /* a ring; NULL: nothing waits */
 	struct table tenants;
 	size_t waiting;
+	uint32_t (*share)(const void *tenant); /* percent of its pace; NULL: everybody has all */
 };
 
 /* `tenant` is a name by address: equal tenants have equal pointers. item->retry is set before. */
 void sched_put(struct sched *s, const void *tenant, struct sched_item *item);
 /* In front of its tenant's items of its kind: for what was taken and came back untried. */
 void sched_put_back(struct sched *s, const void *tenant, struct sched_item *item);
-struct sched_item *sched_take(struct sched *s); /* NULL: nothing waits */
+struct sched_item *sched_take(struct sched *s, uint64_t now_ms); /* NULL: nobody has a turn */
+bool sched_ready(const struct sched *s, uint64_t now_ms); /* somebody has */
+/* How long until a slowed tenant's part of the period begins. */
+static inline uint64_t
+sched_period_left_ms(uint64_t now_ms)
+{
+	return SCHED_PERIOD_MS - now_ms % SCHED_PERIOD_MS;
+}
 void sched_remove(struct sched *s, struct sched_item *item);
 /* Any item, for emptying; NULL: nothing waits. */
 struct sched_item *sched_any(const struct sched *s);

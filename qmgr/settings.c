@@ -47,6 +47,8 @@ settings_load(struct settings *out, const struct conf *c, struct err *e)
 		.messages_per_connection = (uint32_t)c->delivery.messages_per_connection,
 		.recipients_per_message = (uint32_t)c->delivery.recipients_per_message,
 		.idle_s = (uint32_t)c->delivery.idle,
+		.copy_to = &c->bcc_forward,
+		.token_days = (uint16_t)(c->envelope_sender.token_lifetime / 86400),
 		.active = c->delivery.active,
 		.segment_size = c->spool.segment_size & ~(uint64_t)(SEGMENT_ALIGN - 1),
 		.spare_segments = (uint32_t)c->spool.spare_segments,

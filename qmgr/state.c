@@ -3,8 +3,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "qmgr/authd.h"
 #include "qmgr/compact.h"
 #include "qmgr/conn.h"
+#include "qmgr/keyhold.h"
 #include "qmgr/lane.h"
 #include "qmgr/list.h"
 #include "qmgr/loader.h"
@@ -43,6 +45,7 @@ tenant_get(struct qmgr *q, struct view name)
 			return t;
 	}
 	struct tenant *t = x_calloc(1, sizeof(*t) + name.n + 1);
+	t->factor = 100;
 	if (name.n)
 		memcpy(t->name, name.p, name.n);
 	table_put(&q->tenants, &t->node, hash);
@@ -65,6 +68,7 @@ qmgr_prepare(void *state, struct daemon *d)
 	list_init(&q->runnable);
 	list_init(&q->starved);
 	list_init(&q->idle_conns);
+	list_init(&q->keyholds);
 	q->settle_task.run = message_settle_all;
 	q->dispatch_task.run = lanes_dispatch;
 	return q;
@@ -102,9 +106,9 @@ static void
 expire_old(void *ctx, struct table_node *n)
 {
 	struct message *m = CONTAINER(n, struct message, node);
-	struct qmgr *q = ctx;
 
-	if (!retry_expired(&q->set.retry, qmgr_now(q), m->base_us))
+	(void)ctx;
+	if (!message_expired(m))
 		return;
 	for (uint32_t i = 0; i < m->nrcpt; i++) {
 		struct rcpt *r = &m->rcpts[i];
@@ -121,7 +125,8 @@ sweep(struct loop_timer *t)
 {
 	struct qmgr *q = CONTAINER(t, struct qmgr, sweep_timer);
 
-	table_each(&q->messages, expire_old, q);
+	table_each(&q->messages, expire_old, NULL);
+	jobs_recall_old(q);
 	lanes_sweep(q);
 	loader_wake(q);
 	segments_serve(q);
@@ -156,6 +161,8 @@ qmgr_peer(struct qmgr *q, enum role role, uint32_t instance, int fd)
 		writer_attach(q, role, instance, fd);
 	else if (role == ROLE_SMTP)
 		smtp_attach(q, instance, fd);
+	else if (role == ROLE_AUTHD)
+		authd_attach(q, instance, fd);
 	else
 		close(fd);
 }
@@ -167,6 +174,8 @@ qmgr_peer_gone(struct qmgr *q, enum role role, uint32_t instance)
 		writer_detach(q, role, instance);
 	else if (role == ROLE_SMTP)
 		smtp_detach(q, instance);
+	else if (role == ROLE_AUTHD)
+		authd_detach(q);
 }
 
 /* In the last phase of the turn: nothing uses the store behind this. */
@@ -176,10 +185,14 @@ leave(struct loop_task *t)
 	struct qmgr *q = CONTAINER(t, struct qmgr, exit_task);
 
 	loop_timer_cancel(q->loop, &q->sweep_timer);
+	loop_timer_cancel(q->loop, &q->slow_timer);
 	compact_stop(q);
 	loader_stop(q);
 	writers_close(q);
 	smtp_detach(q, UINT32_MAX);
+	outcomes_tell(q);
+	authd_detach(q);
+	keyhold_stop(q);
 	store_close(q);
 	segments_close(q);
 	daemon_exit(q->d);

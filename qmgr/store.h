@@ -23,7 +23,7 @@ struct rcpt_row {
 	bool held, remote;
 	uint32_t attempts, esc;
 	uint16_t code;
-	uint8_t notify;
+	uint8_t notify, kind;
 	struct view addr, orcpt, text, relay, tenant;
 };
 
@@ -35,6 +35,9 @@ struct message_row {
 	uint32_t total;
 	uint8_t ret;
 	struct view sender, tenant, user, tag, envid;
+	struct view sender_original, return_domain, batch, label;
+	uint32_t key_serial;
+	uint8_t priority;
 };
 
 /* The environment; segments' flags and the last generation are read into the pool, which is open. */

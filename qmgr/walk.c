@@ -157,7 +157,7 @@ rcpt_state_name(const struct rcpt *r)
 static void
 seen_message(struct seen *s, const struct message *m)
 {
-	*s = (struct seen){ .qid = m->qid, .size = m->size, .arrival_us = m->arrival_us,
+	*s = (struct seen){ .qid = m->qid, .size = whole_bytes(&m->rec, m->size), .arrival_us = m->arrival_us,
 		.sender = m->sender, .tenant = view_str(m->tenant->name), .user = m->user };
 }
 
@@ -180,7 +180,7 @@ seen_rcpt(struct seen *s, const struct rcpt *r)
 static void
 seen_row(struct seen *s, struct qmgr *q, const struct message_row *m, const struct rcpt_row *r)
 {
-	*s = (struct seen){ .qid = m->qid, .size = m->size, .arrival_us = m->arrival_us,
+	*s = (struct seen){ .qid = m->qid, .size = whole_bytes(&m->rec, m->size), .arrival_us = m->arrival_us,
 		.sender = m->sender, .tenant = m->tenant, .user = m->user, .addr = r->addr,
 		.text = r->text, .relay = r->relay, .state = r->held ? "held" : "deferred",
 		.lane = "", .index = r->index, .attempts = r->attempts, .esc = r->esc,

@@ -8,6 +8,7 @@
 #include "qmgr/message.h"
 #include "qmgr/report.h"
 #include "qmgr/segments.h"
+#include "qmgr/special.h"
 #include "qmgr/store.h"
 #include "qmgr/writer.h"
 
@@ -120,6 +121,13 @@ on_report_done(struct writer *w, struct channel *ch, const struct ipc_report_don
 {
 	(void)fd;
 	return ch->role == ROLE_BOUNCE && report_answer(w->q, m);
+}
+
+static bool
+on_returned_done(struct writer *w, struct channel *ch, const struct ipc_returned_done *m, int *fd)
+{
+	(void)fd;
+	return ch->role == ROLE_BOUNCE && returned_answer(w->q, m->req);
 }
 
 static bool

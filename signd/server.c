@@ -39,7 +39,7 @@ peer_close(struct server *s, struct peer *p)
 }
 
 static void
-complain(struct server *s, const struct peer *p, const struct ipc_sign *m, enum keyring_result r)
+complain(struct server *s, const struct peer *p, const char *why)
 {
 	uint64_t now = loop_now_ms(s->loop);
 
@@ -47,15 +47,14 @@ complain(struct server *s, const struct peer *p, const struct ipc_sign *m, enum 
 	if (s->complained_ms && now - s->complained_ms < COMPLAIN_MS)
 		return;
 	s->complained_ms = now;
-	log_warn("%s %u asked for a signature with key %u: %s", role_name(p->ch.role),
-	    p->ch.instance, m->key,
-	    r == KEYRING_UNKNOWN ? "not the private key of that certificate" : "refused");
+	log_warn("%s %u asked for a signature: %s", role_name(p->ch.role), p->ch.instance, why);
 }
 
-static void
-answer(struct server *s, struct peer *p, const struct ipc_sign *m)
+/* The length of the signature, 0: none. */
+static size_t
+sign_tls(struct server *s, const struct ipc_sign *m, unsigned char out[static KEYRING_SIGNATURE_MAX],
+    struct err *e)
 {
-	unsigned char out[KEYRING_SIGNATURE_MAX];
 	enum keyring_result r = KEYRING_UNKNOWN;
 	size_t len = 0;
 
@@ -69,11 +68,41 @@ answer(struct server *s, struct peer *p, const struct ipc_sign *m)
 		r = keyring_sign_pin(s->now, m->pin, m->scheme, m->in, out, &len);
 	if (r == KEYRING_UNKNOWN && s->former)
 		r = keyring_sign_pin(s->former, m->pin, m->scheme, m->in, out, &len);
-	bool ok = r == KEYRING_SIGNED;
-	if (!ok)
-		complain(s, p, m, r);
-	IPC_SEND(&p->ch, signature, .req = m->req, .ok = ok,
-	    .signature = ok ? view_of(out, len) : VIEW(""));
+	if (r == KEYRING_SIGNED)
+		return len;
+	err_set(e, ERR_PERM, ESC(5, 7, 5), "key %u: %s", m->key,
+	    r == KEYRING_UNKNOWN ? "not the private key of that certificate" : "refused");
+	return 0;
+}
+
+/* A key for TLS signs no mail, and one for mail no handshake: each kind has its own ring. */
+static size_t
+sign_any(struct server *s, const struct ipc_sign *m, unsigned char out[static KEYRING_SIGNATURE_MAX],
+    struct err *e)
+{
+	bool rsa = m->scheme == SIGN_DKIM_RSA;
+
+	if (!rsa && m->scheme != SIGN_DKIM_ED25519)
+		return sign_tls(s, m, out, e);
+	if (s->dkim)
+		return dkim_ring_sign(s->dkim, m->pin,
+		    rsa ? DKIM_RSA_SHA256 : DKIM_ED25519_SHA256, m->in, out, e);
+	err_set(e, ERR_PERM, ESC(5, 7, 5), "there are no DKIM keys");
+	return 0;
+}
+
+static void
+answer(struct server *s, struct peer *p, const struct ipc_sign *m)
+{
+	unsigned char out[KEYRING_SIGNATURE_MAX];
+	struct err e;
+
+	_Static_assert((int)DKIM_SIGNATURE_MAX <= (int)KEYRING_SIGNATURE_MAX, "room for a signature");
+	size_t len = sign_any(s, m, out, &e);
+	if (len == 0)
+		complain(s, p, e.text);
+	IPC_SEND(&p->ch, signature, .req = m->req, .ok = len > 0,
+	    .signature = view_of(out, len));
 }
 
 /* The first request of p's queue; false when it has none. */
@@ -218,6 +247,13 @@ server_use(struct server *s, struct keyring *keys)
 }
 
 void
+server_use_dkim(struct server *s, struct dkim_ring *keys)
+{
+	dkim_ring_ready(keys, &s->dkim);
+	s->dkim = keys;
+}
+
+void
 server_close(struct server *s)
 {
 	loop_timer_cancel(s->loop, &s->again);
@@ -225,4 +261,5 @@ server_close(struct server *s)
 		peer_close(s, s->peers);
 	keyring_free(&s->former);
 	keyring_free(&s->now);
+	dkim_ring_free(&s->dkim);
 }

@@ -11,6 +11,7 @@
 #define EKIDEN_SIGND_SERVER_H
 
 #include "lib/channel.h"
+#include "signd/dkim_ring.h"
 #include "signd/keyring.h"
 
 /* Signatures a turn; requests waiting on one channel, above which they are answered ok = false. */
@@ -23,6 +24,7 @@ struct server {
 	struct loop *loop;
 	struct keyring *now;	/* NULL before the first configuration: all is refused */
 	struct keyring *former; /* of the configuration before: its certificates may be in use */
+	struct dkim_ring *dkim; /* NULL: none */
 	struct peer *peers;
 	struct loop_timer again;
 	uint64_t complained_ms; /* when an unknown key was last logged */
@@ -34,6 +36,8 @@ void server_peer(struct server *s, enum role role, uint32_t instance, int fd);
 void server_peer_gone(struct server *s, enum role role, uint32_t instance);
 /* The keys of a new configuration; takes the keyring. */
 void server_use(struct server *s, struct keyring *keys);
+/* The DKIM keys; takes the ring. */
+void server_use_dkim(struct server *s, struct dkim_ring *keys);
 /* Closes all channels and frees all keys; the loop must turn once more to free the rest. */
 void server_close(struct server *s);
 

@@ -11,6 +11,7 @@
 struct signd {
 	struct server server;
 	struct keyring *staged; /* of a configuration that was not yet applied */
+	struct dkim_ring *staged_dkim;
 };
 
 /* Before init as well as later. */
@@ -25,22 +26,63 @@ server_of(struct daemon *d)
 }
 
 static bool
-material(struct daemon *d, uint16_t type, struct view body, int *fd)
+take_key(struct signd *s, struct view body)
 {
-	struct signd *s = d->state;
 	struct ipc_key m;
 	struct err e;
 
-	(void)fd;
-	if (type != IPC_TYPE_key || !ipc_get(&ipc_desc_key, body, &m))
+	if (!ipc_get(&ipc_desc_key, body, &m))
 		return false;
 	if (s->staged == NULL)
 		s->staged = keyring_new();
 	if (keyring_add(s->staged, m.key, m.pem, &e) < 0)
 		log_warn("%s", e.text); /* the configuration that needs it is refused at apply */
-	/* The text is not needed any more, and the buffer that it stands in would keep it. */
-	explicit_bzero((void *)(uintptr_t)m.pem.p, m.pem.n);
 	return true;
+}
+
+static bool
+take_dkim_key(struct signd *s, struct view body)
+{
+	struct ipc_dkim_key m;
+	struct err e;
+
+	if (!ipc_get(&ipc_desc_dkim_key, body, &m))
+		return false;
+	if (s->staged_dkim == NULL)
+		s->staged_dkim = dkim_ring_new();
+	if (dkim_ring_add(s->staged_dkim, m.pin, m.algorithm, m.pem, &e) < 0)
+		log_warn("%s", e.text);
+	return true;
+}
+
+static bool
+apply_dkim(struct daemon *d, struct view body)
+{
+	struct signd *s = d->state;
+	struct ipc_dkim_apply m;
+
+	if (!ipc_get(&ipc_desc_dkim_apply, body, &m))
+		return false;
+	server_use_dkim(server_of(d), s->staged_dkim ? s->staged_dkim : dkim_ring_new());
+	s->staged_dkim = NULL;
+	return true;
+}
+
+static bool
+material(struct daemon *d, uint16_t type, struct view body, int *fd)
+{
+	bool good = false;
+
+	(void)fd;
+	if (type == IPC_TYPE_key)
+		good = take_key(d->state, body);
+	else if (type == IPC_TYPE_dkim_key)
+		good = take_dkim_key(d->state, body);
+	else if (type == IPC_TYPE_dkim_apply)
+		good = apply_dkim(d, body);
+	/* The text is not needed any more, and the buffer that it stands in would keep it. */
+	explicit_bzero((void *)(uintptr_t)body.p, body.n);
+	return good;
 }
 
 /* A new configuration: all of its certificates must have their keys, or the old keys stay. */

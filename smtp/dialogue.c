@@ -68,7 +68,7 @@ positive(const struct session *s)
 	return s->reply.code >= 200 && s->reply.code < 300;
 }
 
-/* The server's answer rules this address out. */
+/* The server's answer rules this address out, for now: nobody's mail was refused. */
 static void
 refused(struct session *s)
 {
@@ -76,6 +76,7 @@ refused(struct session *s)
 
 	verdict_reply(s, session_step(s), &v);
 	v.class = ERR_TEMP;
+	v.esc.class = 4;
 	connect_next(s, &v);
 }
 
@@ -232,7 +233,8 @@ starttls_reply(struct session *s)
 		struct io *io = &s->link->io;
 		s->step = STEP_TLS;
 		session_expect(s);
-		io_tls(io, tls_client(s->smtp->tls, io_fd(io), session_target(s)->host, verify));
+		io_tls(io, tls_client(s->smtp->tls, io_fd(io), session_target(s)->host, verify,
+			       io_tls_wake, io));
 	}
 }
 

@@ -32,6 +32,11 @@ void transaction_rcpt(struct session *s);
 void transaction_data(struct session *s);
 void transaction_body(struct session *s);
 void transaction_eod(struct session *s);
+/*
+ * Not all of the command (or the content) that the due reply would answer has left: nobody can have
+ * taken what was not sent, so no such reply is a success.
+ */
+bool transaction_is_early(const struct session *s);
 /* More of the content can go out. */
 void transaction_pump(struct session *s);
 

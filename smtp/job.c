@@ -48,6 +48,11 @@ job_new(const struct ipc_deliver *m)
 	j->sender = arena_view(a, m->sender);
 	j->tenant = arena_view(a, m->tenant);
 	j->user = arena_view(a, m->user);
+	j->sender_original = arena_view(a, m->sender_original);
+	j->tag = arena_view(a, m->tag);
+	j->batch = arena_view(a, m->batch);
+	j->label = arena_view(a, m->label);
+	j->copy = m->copy;
 	j->lane = arena_view(a, m->lane);
 	j->envid = arena_view(a, m->envid);
 	j->ret = m->ret;

@@ -41,7 +41,8 @@ struct job {
 	uint64_t id, qid, content, offset, big, content_len;
 	uint32_t front_len, crc, flags;
 	uint64_t arrival_us, active_us; /* wall clock */
-	struct view sender, tenant, user, lane, envid;
+	struct view sender, sender_original, tenant, user, tag, batch, label, lane, envid;
+	bool copy; /* of another one's mail: no events */
 	uint8_t ret;
 	uint32_t attempt;
 	struct rcpt *rcpts;
@@ -51,6 +52,7 @@ struct job {
 	bool answered; /* a reply to one of them came */
 	bool mail_refused;
 	uint8_t await;	  /* enum step: the reply that is due */
+	uint64_t asked_at; /* output of the connection up to what it answers */
 	uint32_t rcpt_at; /* recipient whose reply is due */
 	uint32_t accepted;
 	uint32_t use;	     /* number of this message on its connection */

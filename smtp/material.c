@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "lib/tls.h"
+#include "lib/signer.h"
 #include "smtp/material.h"
 
 enum { CA_BYTES_MAX = 8 << 20, SECRET_BYTES_MAX = 1024 };
@@ -27,6 +27,16 @@ smtp_random(struct smtp *p)
 	p->random ^= p->random >> 17;
 	p->random ^= p->random << 5;
 	return p->random;
+}
+
+struct signer *
+smtp_signer(struct daemon *daemon)
+{
+	struct smtp *p = daemon->state;
+
+	if (p->signer == NULL)
+		p->signer = signer_new(daemon->loop);
+	return p->signer;
 }
 
 static void
@@ -85,6 +95,41 @@ take_trust(struct smtp *p, int fd)
 	return true;
 }
 
+static bool
+take_cert(struct smtp *p, struct view body)
+{
+	struct ipc_cert m;
+
+	if (!ipc_get(&ipc_desc_cert, body, &m))
+		return false;
+	struct cert *c = x_calloc(1, sizeof(*c));
+	*c = (struct cert){ p->next_certs, m.key, x_strndup(m.name), BUF_INIT(IPC_BULK_MAX) };
+	buf_putv(&c->chain, m.chain);
+	p->next_certs = c;
+	return true;
+}
+
+static void
+certs_free(struct cert **list)
+{
+	for (struct cert *c; (c = *list) != NULL;) {
+		*list = c->next;
+		buf_free(&c->chain);
+		free(c->name);
+		free(c);
+	}
+}
+
+/* The certificate that this configuration shows to servers. */
+static struct tls_cert_conf
+client_cert(const struct smtp *p, const char *name)
+{
+	for (const struct cert *c = p->next_certs; c && *name; c = c->next)
+		if (!strcmp(c->name, name))
+			return (struct tls_cert_conf){ buf_view(&c->chain), c->key };
+	return (struct tls_cert_conf){ VIEW(""), 0 };
+}
+
 bool
 material_take(struct daemon *daemon, uint16_t type, struct view body, int *fd)
 {
@@ -92,6 +137,8 @@ material_take(struct daemon *daemon, uint16_t type, struct view body, int *fd)
 
 	if (type == IPC_TYPE_secret)
 		return take_secret(p, body);
+	if (type == IPC_TYPE_cert)
+		return take_cert(p, body);
 	return type == IPC_TYPE_trust && take_trust(p, *fd);
 }
 
@@ -99,9 +146,12 @@ int
 material_apply(struct daemon *daemon, struct err *e)
 {
 	struct smtp *p = daemon->state;
-	struct tls_client_conf c = { .ca_pem = buf_view(&p->next_ca) };
+	struct tls_client_conf c = { .ca_pem = buf_view(&p->next_ca),
+		.cert = client_cert(p, daemon->conf->delivery.certificate),
+		.signer = signer_tls(smtp_signer(daemon)) };
 	struct tls_ctx *tls = tls_client_ctx(&c, e);
 
+	certs_free(&p->next_certs);
 	if (tls == NULL) {
 		secrets_free(&p->next_secrets);
 		buf_free(&p->next_ca);

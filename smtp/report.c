@@ -221,7 +221,11 @@ write_event(
 		.qid = j->qid,
 		.tenant = j->tenant,
 		.key = j->user,
+		.tag = j->tag,
+		.batch = j->batch,
+		.label = j->label,
 		.sender = &j->sender,
+		.sender_original = j->sender_original,
 		.rcpt = r->addr,
 		.size = job_size(j),
 		.lane = j->lane,
@@ -237,9 +241,12 @@ write_event(
 	event_write(&ev);
 }
 
+/* Nothing when it is empty. */
 static void
 put_field(struct buf *out, const char *label, struct view v)
 {
+	if (v.n == 0)
+		return;
 	buf_puts(out, label);
 	log_escape(out, v, LOG_ADDR_MAX, " ,");
 }
@@ -268,13 +275,19 @@ report_rcpt(const struct session *s, const struct job *j, const struct rcpt *r)
 	log_escape(&line, r->said, LOG_TEXT_MAX, NULL);
 	buf_putc(&line, ')');
 	put_field(&line, " tenant=", j->tenant);
-	if (j->user.n)
-		put_field(&line, " key=", j->user);
+	put_field(&line, " key=", j->user);
+	put_field(&line, " tag=", j->tag);
+	put_field(&line, " batch=", j->batch);
+	put_field(&line, " label=", j->label);
+	if (j->sender_original.n) {
+		put_field(&line, " sender=", j->sender);
+		put_field(&line, " sender_original=", j->sender_original);
+	}
 	put_field(&line, " lane=", j->lane);
 	buf_printf(&line, " tls=%s", *s->tls_text ? s->tls_text : "none");
 	log_line(buf_view(&line));
 	buf_free(&line);
-	if (event_enabled())
+	if (event_enabled() && !j->copy)
 		write_event(s, j, r, delays);
 }
 

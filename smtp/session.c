@@ -199,6 +199,15 @@ protocol_error(struct session *s, const char *what)
 	session_broken(s, &v);
 }
 
+/* What a server says while the content goes out is about the content, however early (S29: and 421). */
+static bool
+answers_nothing(const struct session *s)
+{
+	enum step step = session_step(s);
+
+	return step != STEP_BODY && step != STEP_EOD && s->reply.code != 421 && transaction_is_early(s);
+}
+
 static void
 link_input(struct io *io)
 {
@@ -219,6 +228,10 @@ link_input(struct io *io)
 		}
 		if (babbles(s, io)) {
 			protocol_error(s, "data behind the reply");
+			return;
+		}
+		if (answers_nothing(s)) {
+			protocol_error(s, "a reply before its command");
 			return;
 		}
 		dialogue_reply(s);
@@ -384,6 +397,38 @@ session_deliver(struct session *s, const struct ipc_deliver *m)
 		transaction_start(s);
 	else if (s->ready)
 		transaction_queued(s);
+}
+
+/* Without a result for any of its recipients: none of them was tried. */
+static void
+return_untried(struct session *s, struct job **at)
+{
+	struct job *j = *at;
+
+	*at = j->next;
+	if (s->jobs_end == &j->next)
+		s->jobs_end = at;
+	IPC_SEND(session_qmgr(s), job_done, .conn = s->conn, .job = j->id);
+	job_free(j);
+}
+
+void
+session_recall(struct session *s, uint64_t job)
+{
+	struct job **at = &s->jobs;
+	struct verdict v;
+
+	while (*at && (*at)->id != job)
+		at = &(*at)->next;
+	if (*at == NULL)
+		return;
+	if (!(*at)->started) {
+		return_untried(s, at);
+	} else if (*at == s->jobs && (*at)->await != STEP_EOD) {
+		verdict_set(&v, ERR_TEMP, STAGE_NONE, ESC(4, 4, 7),
+		    "delivery time expired during the dialogue with %s", s->relay);
+		session_broken(s, &v);
+	}
 }
 
 void

@@ -91,6 +91,11 @@ struct session {
 void session_open(struct smtp *p, const struct ipc_conn_open *m);
 struct session *session_find(struct smtp *p, uint64_t conn);
 void session_deliver(struct session *s, const struct ipc_deliver *m);
+/*
+ * The job has become too old. It goes back if the server has not heard of it; one under way is broken off
+ * with its connection. Behind the final dot only the reply can tell what became of it: that is waited for.
+ */
+void session_recall(struct session *s, uint64_t job);
 /* Ends it when its jobs are done. */
 void session_close_soon(struct session *s);
 /* At once, without a word to anybody: qmgr is gone. */

@@ -65,6 +65,17 @@ on_conn_close(struct smtp *p, struct channel *ch, const struct ipc_conn_close *m
 }
 
 static bool
+on_job_recall(struct smtp *p, struct channel *ch, const struct ipc_job_recall *m, int *fd)
+{
+	struct session *s = session_find(p, m->conn);
+
+	(void)ch, (void)fd;
+	if (s)
+		session_recall(s, m->job);
+	return true;
+}
+
+static bool
 on_qmgr_frame(struct channel *ch, uint16_t type, struct view body, int *fd)
 {
 	struct smtp *d = ch->ctx;
@@ -134,6 +145,10 @@ smtp_peer(struct daemon *daemon, enum role role, uint32_t instance, int fd)
 	struct channel *ch = role == ROLE_QMGR ? &p->qmgr : role == ROLE_DNSD ? &p->dnsd : NULL;
 
 	p->daemon = daemon;
+	if (role == ROLE_SIGND) {
+		signer_attach(smtp_signer(daemon), fd, instance);
+		return;
+	}
 	if (ch == NULL) {
 		close(fd);
 		return;
@@ -146,6 +161,13 @@ smtp_peer(struct daemon *daemon, enum role role, uint32_t instance, int fd)
 		log_error("channel from %s: cannot be watched", role_name(role));
 	else if (role == ROLE_DNSD)
 		ask_again(p);
+}
+
+static void
+smtp_peer_gone(struct daemon *daemon, enum role role, uint32_t instance)
+{
+	if (role == ROLE_SIGND)
+		signer_detach(smtp_signer(daemon), instance);
 }
 
 static int
@@ -182,6 +204,7 @@ static const struct daemon_spec spec = {
 	.reload = material_apply,
 	.material = material_take,
 	.peer = smtp_peer,
+	.peer_gone = smtp_peer_gone,
 	.drain = smtp_drain,
 };
 

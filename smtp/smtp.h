@@ -5,6 +5,7 @@
 
 #include "lib/channel.h"
 #include "lib/daemon.h"
+#include "lib/signer.h"
 #include "smtp/content.h"
 #include "smtp/recall.h"
 
@@ -19,6 +20,14 @@ struct secret {
 	struct buf secret;
 };
 
+/* A certificate chain as it came with a configuration. */
+struct cert {
+	struct cert *next;
+	uint32_t key;
+	char *name;
+	struct buf chain;
+};
+
 struct smtp {
 	struct daemon *daemon;
 	struct channel qmgr, dnsd;
@@ -26,12 +35,16 @@ struct smtp {
 	struct session *by_conn[SESSION_BUCKETS]; /* those that qmgr knows */
 	struct contents contents;
 	struct recall recall;
+	struct signer *signer; /* for the client certificate; NULL before the first use */
 	struct tls_ctx *tls;
+	struct cert *next_certs;
 	struct buf ca, next_ca; /* PEM; next_*: sent, not yet applied */
 	struct secret *secrets, *next_secrets;
 	uint32_t random; /* state of the shuffle; never 0 */
 };
 
+/* Made at its first use, which may be before init. */
+struct signer *smtp_signer(struct daemon *daemon);
 /* NULL when there is none of this name. */
 const struct secret *smtp_secret(const struct smtp *p, const char *name);
 uint32_t smtp_random(struct smtp *p);

@@ -70,6 +70,13 @@ is_acceptable(const struct session *s, const struct job *j, struct verdict *v)
 	return false;
 }
 
+/* The reply that is due answers what was put last: before that is written, none can be. */
+static void
+asks(const struct session *s, struct job *j)
+{
+	j->asked_at = io_queued(&s->link->io);
+}
+
 static bool
 put_mail(const struct session *s, const struct job *j, struct buf *out)
 {
@@ -150,6 +157,7 @@ start(struct session *s, struct job *j)
 		if (rset)
 			verb_word(out, "RSET");
 		if (put_mail(s, j, out)) {
+			asks(s, j);
 			j->started = true;
 			j->started_us = loop_wall_us(session_loop(s));
 			j->use = ++s->uses;
@@ -250,6 +258,7 @@ next_command(struct session *s, struct job *j)
 	if (j->await == STEP_RCPT) {
 		j->rcpt_at = next_rcpt(s, j, j->rcpt_at, out);
 		if (j->rcpt_at < j->count) {
+			asks(s, j);
 			session_expect(s);
 			return;
 		}
@@ -261,6 +270,7 @@ next_command(struct session *s, struct job *j)
 		}
 		j->await = STEP_DATA;
 		verb_word(out, "DATA");
+		asks(s, j);
 	}
 	session_expect(s);
 }
@@ -346,6 +356,7 @@ send_nothing(struct session *s, struct job *j)
 {
 	buf_puts(io_out(&s->link->io), ".\r\n");
 	j->await = STEP_EOD;
+	asks(s, j);
 	start_ahead(s);
 	session_expect(s);
 }
@@ -361,6 +372,7 @@ transaction_pump(struct session *s)
 	switch (reader_read(&j->reader, io_out(&s->link->io), &e)) {
 	case READER_END:
 		j->await = STEP_EOD;
+		asks(s, j);
 		start_ahead(s);
 		break;
 	case READER_MORE:
@@ -400,6 +412,14 @@ transaction_data(struct session *s)
 	finish(s);
 }
 
+bool
+transaction_is_early(const struct session *s)
+{
+	const struct job *j = s->jobs;
+
+	return s->ready && j && j->started && s->link->io.written < j->asked_at;
+}
+
 /*
  * The server answers before it has seen the end. A refusal holds; the rest of the content would be
  * taken for commands or thrown away, so the connection is of no more use.
@@ -420,6 +440,10 @@ transaction_eod(struct session *s)
 	struct job *j = s->jobs;
 	struct verdict v;
 
+	if (transaction_is_early(s)) {
+		transaction_body(s);
+		return;
+	}
 	if (s->reply.code / 100 == 2)
 		verdict_sent(s, &v);
 	else

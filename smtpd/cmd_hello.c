@@ -35,15 +35,13 @@ out_of_turn(struct session *s, size_t rest)
 	return true;
 }
 
-void
-run_ehlo(struct session *s, struct view arg, size_t rest)
+static void
+reply_ehlo(struct session *s)
 {
 	const struct site *site = s->listener->site;
 	const struct policy *p = &s->listener->policy;
 	struct policy_facts f = session_facts(s);
 
-	if (out_of_turn(s, rest) || !take_name(s, arg, true))
-		return;
 	session_reply_more(s, 250, "%s", site->hostname);
 	session_reply_more(s, 250, "PIPELINING");
 	session_reply_more(s, 250, "SIZE %llu", (unsigned long long)site->limits.message_size);
@@ -52,17 +50,57 @@ run_ehlo(struct session *s, struct view arg, size_t rest)
 	if (policy_offers_tls(p, &f))
 		session_reply_more(s, 250, "STARTTLS");
 	if (policy_offers_auth(p, &f))
-		session_reply_more(s, 250, "AUTH PLAIN LOGIN");
+		session_reply_more(s, 250, "AUTH PLAIN LOGIN SCRAM-SHA-256");
 	session_reply(s, 250, ESC(0, 0, 0), "LIMITS MAILMAX=%llu RCPTMAX=%llu",
 	    (unsigned long long)site->limits.messages_per_connection,
 	    (unsigned long long)site->limits.recipients_per_message);
 }
 
+static void
+reply_hello(struct session *s)
+{
+	if (s->esmtp)
+		reply_ehlo(s);
+	else
+		session_reply(s, 250, ESC(0, 0, 0), "%s", s->listener->site->hostname);
+}
+
+static void
+hello_judged(struct session *s, const struct verdict *v)
+{
+	if (v == NULL) {
+		session_enter(s, ST_READY);
+		reply_hello(s);
+	} else {
+		trace_reject(s, command_name(s->verb), v->code, v->esc, view_str(v->text), VIEW(""), NULL);
+		session_forget_hello(s);
+		session_enter(s, ST_HELLO);
+		session_refuse(s, v);
+	}
+	session_settle(s);
+}
+
+static void
+hello(struct session *s, struct view arg, size_t rest, bool esmtp)
+{
+	if (out_of_turn(s, rest) || !take_name(s, arg, esmtp))
+		return;
+	if (milters_ask(s, MILTER_HELO, view_str(s->helo), VIEW(""), hello_judged))
+		session_enter(s, ST_MILTER);
+	else
+		reply_hello(s);
+}
+
+void
+run_ehlo(struct session *s, struct view arg, size_t rest)
+{
+	hello(s, arg, rest, true);
+}
+
 void
 run_helo(struct session *s, struct view arg, size_t rest)
 {
-	if (!out_of_turn(s, rest) && take_name(s, arg, false))
-		session_reply(s, 250, ESC(0, 0, 0), "%s", s->listener->site->hostname);
+	hello(s, arg, rest, false);
 }
 
 void

@@ -104,11 +104,12 @@ parse(struct session *s, struct view arg, struct view *sender)
 		return false;
 	}
 	*sender = addr_whole(&a);
+	s->txn.params = arena_view(&s->txn.arena, arg);
 	return true;
 }
 
 static void
-accept_sender(struct session *s)
+take_sender(struct session *s)
 {
 	s->mails++;
 	session_enter(s, ST_MAIL);
@@ -128,6 +129,26 @@ refuse_sender(struct session *s, unsigned code, struct esc esc, struct view text
 	session_reply(s, code, esc, VIEW_FMT, VIEW_ARG(text));
 }
 
+static void
+sender_judged(struct session *s, const struct verdict *v)
+{
+	if (v)
+		refuse_sender(s, v->code, v->esc, view_str(v->text));
+	else
+		take_sender(s);
+	session_settle(s);
+}
+
+/* As far as authd and we are concerned. */
+static void
+accept_sender(struct session *s)
+{
+	if (milters_ask(s, MILTER_MAIL, s->txn.env.sender, s->txn.params, sender_judged))
+		session_enter(s, ST_MILTER);
+	else
+		take_sender(s);
+}
+
 void
 run_mail(struct session *s, struct view arg, size_t rest)
 {
@@ -145,7 +166,7 @@ run_mail(struct session *s, struct view arg, size_t rest)
 	t->env.sender = arena_view(&t->arena, sender);
 	t->env.arrival_us = loop_wall_us(s->d->loop);
 	s->txns++;
-	if (t->right == RIGHT_LOCAL) {
+	if (t->right == RIGHT_LOCAL) { /* authd knows which recipients are ours */
 		accept_sender(s);
 		return;
 	}
@@ -154,16 +175,26 @@ run_mail(struct session *s, struct view arg, size_t rest)
 		session_got_mail(s, NULL);
 }
 
+static void
+take_grant(struct txn *t, const struct ipc_mail_result *m)
+{
+	t->grant = (struct grant){ .rewrite = m->rewrite, .key_serial = m->key_serial,
+		.sender = arena_view(&t->arena, m->sender),
+		.header_from_tenant = m->header_from_tenant, .hold = m->hold,
+		.check_rcpts = m->check_rcpts, .priority = m->priority,
+		.reserved_s = m->reserved_s };
+}
+
 void
 session_got_mail(struct session *s, const struct ipc_mail_result *m)
 {
-	if (m == NULL)
-		refuse_sender(s, 451, ESC(4, 3, 0), VIEW("Temporary lookup failure"));
-	else if (m->code == 250)
+	if (m && m->code == 250) {
+		take_grant(&s->txn, m);
 		accept_sender(s);
-	else if (m->code >= 400 && m->code < 600)
+	} else if (m && m->code >= 400 && m->code < 600) {
 		refuse_sender(s, m->code, esc_unpack(m->esc), m->text);
-	else
+	} else {
 		refuse_sender(s, 451, ESC(4, 3, 0), VIEW("Temporary lookup failure"));
+	}
 	session_settle(s);
 }

@@ -47,6 +47,8 @@ tls_secured(struct session *s, const struct err *e)
 	trace_tls(s);
 	session_forget_hello(s);
 	session_enter(s, ST_HELLO);
-	if (s->listener->policy.tls == CONF_TLS_implicit)
+	if (s->refusal)
+		session_turn_away(s);
+	else if (s->listener->policy.tls == CONF_TLS_implicit)
 		session_reply(s, 220, ESC(0, 0, 0), "%s ESMTP", s->listener->site->hostname);
 }

@@ -14,7 +14,8 @@ enum {
 	NO_ARG = 2,
 	BEFORE_TLS = 4, /* also where TLS has to come first */
 	IDLE = 8,	/* moves no mail: has a budget */
-	UNKNOWN = 16	/* known by name only */
+	UNKNOWN = 16,	/* known by name only */
+	CARRIES = 32	/* brings octets that are no commands: nothing behind a refused one is run */
 };
 
 struct command {
@@ -38,7 +39,7 @@ static const struct command commands[] = {
 	    "MAIL FROM:<address>" },
 	{ "RCPT", IN(MAIL) | IN(RCPT), NEED_ARG, check_rcpt, run_rcpt, "need MAIL command",
 	    "RCPT TO:<address>" },
-	{ "BDAT", ANY, UNKNOWN, NULL, NULL, NULL, NULL },
+	{ "BDAT", ANY, UNKNOWN | CARRIES, NULL, NULL, NULL, NULL },
 	{ "DATA", IN(RCPT), NO_ARG, NULL, run_data, "need RCPT command", "DATA" },
 	{ "RSET", ANY, NO_ARG | BEFORE_TLS | IDLE, NULL, run_rset, NULL, "RSET" },
 	{ "NOOP", ANY, BEFORE_TLS | IDLE, NULL, run_noop, NULL, "NOOP" },
@@ -87,6 +88,12 @@ find(struct view name)
 	return COMMANDS - 1;
 }
 
+bool
+command_known(struct view line)
+{
+	return find(view_cut(&line, ' ')) < COMMANDS - 1;
+}
+
 static bool
 is_foreign(struct view name)
 {
@@ -113,16 +120,48 @@ misplaced(struct session *s, const struct command *c)
 	    s->state == ST_HELLO ? "send EHLO first" : c->misplaced);
 }
 
+static void
+reply_unknown(struct session *s)
+{
+	bool known = s->verb != COMMANDS - 1;
+
+	session_reply(s, known ? 502 : 500, ESC(5, 5, 1), "Error: command not %s",
+	    known ? "implemented" : "recognized");
+}
+
+/* It is refused either way; milters may do it in their words. */
+static void
+unknown_judged(struct session *s, const struct verdict *v)
+{
+	session_enter(s, s->back);
+	if (v)
+		session_refuse(s, v);
+	else
+		reply_unknown(s);
+	session_settle(s);
+}
+
+static void
+unknown(struct session *s, struct view line)
+{
+	if (s->txn.asks || !milters_ask(s, MILTER_UNKNOWN, line, VIEW(""), unknown_judged)) {
+		reply_unknown(s);
+		return;
+	}
+	s->back = s->state;
+	session_enter(s, ST_MILTER);
+}
+
 /* The form of the command and the place it has; false when it was answered. */
 static bool
-admitted(struct session *s, const struct command *c, struct view arg)
+admitted(struct session *s, const struct command *c, struct view line, struct view arg)
 {
 	struct policy_facts f = session_facts(s);
 
-	if (c->flags & UNKNOWN) {
-		bool known = c != &commands[COMMANDS - 1];
-		session_reply(s, known ? 502 : 500, ESC(5, 5, 1), "Error: command not %s",
-		    known ? "implemented" : "recognized");
+	if (c->flags & CARRIES) {
+		session_end(s, 502, ESC(5, 5, 1), "Error: command not implemented");
+	} else if (c->flags & UNKNOWN) {
+		unknown(s, line);
 	} else if (!(c->flags & BEFORE_TLS) && policy_tls_first(&s->listener->policy, &f)) {
 		session_reply(s, 530, ESC(5, 7, 0), "Must issue a STARTTLS command first");
 	} else if (!(c->states & 1u << s->state)) {
@@ -154,13 +193,13 @@ command_line(struct session *s, struct view line, size_t rest)
 	arg = view_trim(arg);
 	if (is_foreign(name)) {
 		trace_odd(s, "non-SMTP command", line);
-		session_close(s);
+		session_hang_up(s);
 		return;
 	}
 	int verb = find(name);
 	const struct command *c = &commands[verb];
 	count_command(s, verb);
-	if (over_idle_budget(s, c) || !admitted(s, c, arg))
+	if (over_idle_budget(s, c) || !admitted(s, c, line, arg))
 		return;
 	struct verdict v = { 0 };
 	if (c->check)

@@ -13,6 +13,8 @@ void command_line(struct session *s, struct view line, size_t rest);
 /* "RCPT"; "CONNECT" when there was none. */
 const char *command_name(int verb);
 size_t command_count(void);
+/* The line begins with the name of a command, carried out or not. */
+bool command_known(struct view line);
 /* Longest line with CRLF: of a command that begins as `line`, of a line in an AUTH exchange. */
 size_t command_line_max(struct view line);
 enum { AUTH_LINE_MAX = 12288 + 64 };
@@ -53,6 +55,10 @@ void auth_line(struct session *s, struct view line);
 /* The delay of a refusal is over. */
 void auth_delayed(struct session *s);
 void auth_free(struct auth **a);
+/* Asks authd for the recipients gathered, when the client's pipeline does not go on with RCPT. */
+void rcpts_settle(struct session *s);
+/* Recipients that wait for authd's word are answered without it. */
+void rcpts_give_up(struct session *s);
 /* Content bytes wait in the io. */
 void data_input(struct session *s);
 void data_deadline(struct session *s);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "smtpd/gate.h"
 #include "smtpd/session.h"
 
 enum { ACCEPTS_A_TURN = 4, ACCEPT_PAUSE_MS = 1000 };
@@ -19,6 +20,7 @@ struct door {
 	struct loop_fd lf;
 	struct smtpd *d;
 	struct listener *listener; /* a reference */
+	struct gate *gate;	   /* a reference */
 	struct door *next;
 	struct loop_reap reap;
 	int fd; /* stays when lf is detached */
@@ -28,6 +30,7 @@ struct door {
 struct socket_piece {
 	struct socket_piece *next;
 	uint32_t listener;
+	struct gate *gate; /* a reference */
 	int fd;
 };
 struct cert_piece {
@@ -48,7 +51,7 @@ struct material {
 };
 
 static void
-material_free(struct material **mp)
+material_free(struct smtpd *d, struct material **mp)
 {
 	struct material *m = *mp;
 
@@ -58,6 +61,7 @@ material_free(struct material **mp)
 		m->sockets = p->next;
 		if (p->fd >= 0)
 			close(p->fd);
+		gate_unref(d, &p->gate);
 		free(p);
 	}
 	for (struct cert_piece *p; (p = m->certs) != NULL;) {
@@ -75,14 +79,16 @@ material_free(struct material **mp)
 }
 
 static bool
-take_socket(struct material *m, struct view body, int *fd)
+take_socket(struct smtpd *d, struct material *m, struct view body, int *fd)
 {
 	struct ipc_listener in;
 
-	if (!ipc_get(&ipc_desc_listener, body, &in) || *fd < 0)
+	if (!ipc_get(&ipc_desc_listener, body, &in) || *fd < 0 || in.state >= LISTENER_STATES)
 		return false;
 	struct socket_piece *p = x_calloc(1, sizeof(*p));
-	*p = (struct socket_piece){ m->sockets, in.listener, *fd };
+	*p = (struct socket_piece){ m->sockets, in.listener, gate_take(d, in.address), *fd };
+	/* The state is the address's, whatever becomes of this configuration. */
+	gate_set(d, p->gate, in.state);
 	m->sockets = p;
 	*fd = -1;
 	return true;
@@ -116,14 +122,35 @@ take_ticket(struct material *m, struct view body)
 	return true;
 }
 
+static bool
+take_state(struct smtpd *d, struct view body)
+{
+	struct ipc_listener_state in;
+
+	if (!ipc_get(&ipc_desc_listener_state, body, &in) || in.state >= LISTENER_STATES)
+		return false;
+	struct gate *g = gate_find(d, in.address);
+	if (g)
+		gate_set(d, g, in.state);
+	return true;
+}
+
 bool
 listeners_material(struct smtpd *d, uint16_t type, struct view body, int *fd)
 {
+	if (type == IPC_TYPE_listener_state)
+		return take_state(d, body);
+	if (type == IPC_TYPE_ticket_next)
+		return listeners_ticket(d, body);
+	if (type == IPC_TYPE_dkim_name || type == IPC_TYPE_dkim_apply)
+		return sign_material(d, type, body);
+	if (type == IPC_TYPE_milter)
+		return milters_frame(d, body, fd);
 	if (d->next == NULL)
 		d->next = x_calloc(1, sizeof(*d->next));
 	switch (type) {
 	case IPC_TYPE_listener:
-		return take_socket(d->next, body, fd);
+		return take_socket(d, d->next, body, fd);
 	case IPC_TYPE_cert:
 		return take_cert(d->next, body);
 	case IPC_TYPE_ticket_key:
@@ -143,8 +170,16 @@ site_unref(struct site **sp)
 	*sp = NULL;
 	if (s == NULL || --s->refs)
 		return;
+	sign_rules_clear(&s->sign);
 	free(s->hostname);
 	free(s->postmaster);
+	for (size_t i = 0; i < TAGS; i++)
+		free(s->tags[i]);
+	free(s->simulator);
+	free(s->bounce_domain);
+	for (size_t i = 0; i < s->legacy.n; i++)
+		free(s->legacy.v[i]);
+	free(s->legacy.v);
 	free(s);
 }
 
@@ -164,6 +199,17 @@ site_new(const struct conf *c)
 	buf_free(&postmaster);
 	s->limits = c->limits;
 	s->received = c->received;
+	s->duplicates = c->duplicate_fields;
+	s->tags[TAG_TAG] = x_strdup(c->tag_header);
+	s->tags[TAG_BATCH] = x_strdup(c->batch_header);
+	s->tags[TAG_LABEL] = x_strdup(c->label_header);
+	s->simulator = x_strdup(c->simulator_domain);
+	s->bounce_domain = x_strdup(c->envelope_sender.bounce_domain);
+	s->legacy.v = x_calloc(c->legacy_local_part_domains.n, sizeof(*s->legacy.v));
+	for (; s->legacy.n < c->legacy_local_part_domains.n; s->legacy.n++)
+		s->legacy.v[s->legacy.n] = x_strdup(c->legacy_local_part_domains.v[s->legacy.n]);
+	s->copies = c->bcc_forward.host != NULL;
+	sign_rules_init(&s->sign, &c->dkim);
 	return s;
 }
 
@@ -184,8 +230,10 @@ listener_unref(struct listener **lp)
 		return;
 	site_unref(&l->site);
 	tls_ctx_free(&l->tls);
+	milter_list_clear(&l->milters);
 	free(l->policy.networks.v);
 	free(l->policy.tenant);
+	free(l->name);
 	free(l);
 }
 
@@ -198,13 +246,25 @@ find_certificate(const struct conf *c, const char *name)
 	return -1;
 }
 
+/* Frames are kept last first: the first one found makes tickets, the one behind it is the former. */
 static struct view
-ticket_key(const struct material *m, uint32_t listener)
+ticket_key(const struct material *m, uint32_t listener, unsigned nth)
 {
 	for (const struct ticket_piece *p = m->tickets; p; p = p->next)
-		if (p->listener == listener)
+		if (p->listener == listener && nth-- == 0)
 			return view_of(p->key, p->len);
 	return VIEW("");
+}
+
+static const struct cert_piece *
+find_chain(const struct conf *c, const struct material *m, const char *name)
+{
+	int number = find_certificate(c, name);
+
+	for (const struct cert_piece *p = m->certs; p && number >= 0; p = p->next)
+		if (p->key == (uint32_t)number + 1)
+			return p;
+	return NULL;
 }
 
 static int
@@ -212,19 +272,44 @@ make_tls(struct smtpd *d, const struct conf *c, const struct material *m, uint32
     struct listener *l, struct err *e)
 {
 	const struct conf_listen *conf = &c->listen[number];
-	int cert = find_certificate(c, conf->certificate);
+	struct tls_cert_conf *certs = x_calloc(conf->certificate.n + 1, sizeof(*certs));
+	struct tls_server_conf tc = { .certs = certs, .signer = signer_tls(d->signer),
+		.legacy = conf->legacy_tls, .only_1_3 = conf->tls_version == CONF_VERSION_1_3,
+		.ciphers = conf->ciphers, .ciphersuites = conf->ciphersuites,
+		.alpn = (const char *const *)conf->alpn.v, .alpn_count = conf->alpn.n,
+		.name = conf->name, .ticket_key = ticket_key(m, number, 0),
+		.former_ticket_key = ticket_key(m, number, 1) };
+	int rc = 0;
 
-	for (const struct cert_piece *p = m->certs; p; p = p->next) {
-		if (cert < 0 || p->key != (uint32_t)cert + 1)
-			continue;
-		struct tls_server_conf tc = { .chain_pem = buf_view(&p->chain), .key = p->key,
-			.signer = signer_tls(d->signer), .legacy = conf->legacy_tls,
-			.ticket_key = ticket_key(m, number) };
-		l->tls = tls_server_ctx(&tc, e);
-		return l->tls ? 0 : err_wrap(e, "listen %s", conf->name);
+	for (size_t i = 0; rc == 0 && i < conf->certificate.n; i++) {
+		const char *name = conf->certificate.v[i];
+		const struct cert_piece *p = find_chain(c, m, name);
+		if (p)
+			certs[tc.cert_count++] = (struct tls_cert_conf){ buf_view(&p->chain), p->key };
+		else
+			rc = err_set(e, ERR_PERM, ESC(5, 3, 5), "no certificate %s", name);
 	}
-	return err_set(e, ERR_PERM, ESC(5, 3, 5), "listen %s: no certificate %s", conf->name,
-	    conf->certificate);
+	l->by_name = tc.cert_count > 1;
+	if (rc == 0)
+		l->tls = tls_server_ctx(&tc, e);
+	free(certs);
+	return l->tls ? 0 : err_wrap(e, "listen %s", conf->name);
+}
+
+/* Applied at once: between configurations the listeners are those that master counts. */
+bool
+listeners_ticket(struct smtpd *d, struct view body)
+{
+	struct ipc_ticket_next m;
+
+	if (!ipc_get(&ipc_desc_ticket_next, body, &m))
+		return false;
+	for (const struct door *door = d->doors; door; door = door->next)
+		if (door->listener->number == m.listener && door->listener->tls) {
+			tls_ctx_ticket_key(door->listener->tls, m.key);
+			return true;
+		}
+	return true;
 }
 
 static int
@@ -236,8 +321,10 @@ make_listener(struct smtpd *d, const struct conf *c, const struct material *m, u
 	size_t networks = conf->auth.networks.n;
 
 	l->refs = 1;
+	l->number = number;
 	l->site = site;
 	site->refs++;
+	l->name = x_strdup(conf->name);
 	l->reverse_lookup = conf->reverse_lookup;
 	l->policy = (struct policy){ .tls = conf->tls, .auth = conf->auth.mode };
 	l->policy.tenant = x_strdup(conf->auth.tenant ? conf->auth.tenant : "");
@@ -246,19 +333,19 @@ make_listener(struct smtpd *d, const struct conf *c, const struct material *m, u
 		memcpy(l->policy.networks.v, conf->auth.networks.v, networks * sizeof(struct cidr));
 		l->policy.networks.n = networks;
 	}
+	milter_list_init(&l->milters, d, c, &conf->milters);
 	*out = l;
 	return conf->tls == CONF_TLS_none ? 0 : make_tls(d, c, m, number, l, e);
 }
 
 /* Sockets. */
 
-/* Over the limit of sessions, or of the descriptors for them. */
 static void
-turn_away(struct door *door, int fd)
+turn_away(struct door *door, int fd, const char *why)
 {
 	char text[512];
-	int n = snprintf(text, sizeof(text), "421 4.3.2 %s Error: too many connections\r\n",
-	    door->listener->site->hostname);
+	int n = snprintf(text, sizeof(text), "421 4.3.2 %s %s\r\n", door->listener->site->hostname,
+	    why);
 
 	if (door->listener->policy.tls != CONF_TLS_implicit && n > 0 && (size_t)n < sizeof(text))
 		(void)!send(fd, text, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -318,13 +405,14 @@ accept_one(struct door *door)
 		memcpy(&in.sin_addr, &in6->sin6_addr.s6_addr[12], 4);
 		memcpy(&sa, &in, sizeof(in));
 	}
-	if (fd >= d->fd_limit || d->sessions >= door->listener->site->limits.sessions) {
-		turn_away(door, fd);
+	bool full = fd >= d->fd_limit || d->sessions >= door->listener->site->limits.sessions;
+	if (full || door->gate->state != LISTENER_OPEN) {
+		turn_away(door, fd, full ? "Error: too many connections" : "Service not available");
 		return true;
 	}
 	/* Replies of different turns must not wait for each other's acknowledgement. */
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	session_new(d, door->listener, fd, (struct sockaddr *)&sa);
+	session_new(d, door->listener, door->gate, fd, (struct sockaddr *)&sa);
 	return true;
 }
 
@@ -355,6 +443,7 @@ close_doors(struct smtpd *d, struct door *list)
 		loop_del(d->loop, &door->lf);
 		close(door->fd);
 		listener_unref(&door->listener);
+		gate_unref(d, &door->gate);
 		door->reap.free = free_door;
 		loop_reap(d->loop, &door->reap);
 	}
@@ -380,7 +469,8 @@ make_doors(struct smtpd *d, struct material *m, struct listener *const *listener
 			continue;
 		struct door *door = x_calloc(1, sizeof(*door));
 		*door = (struct door){ .lf = { .fd = -1, .ready = on_door_ready }, .d = d,
-			.listener = listener_ref(listeners[p->listener]), .next = list, .fd = p->fd };
+			.listener = listener_ref(listeners[p->listener]), .gate = gate_ref(p->gate),
+			.next = list, .fd = p->fd };
 		p->fd = -1;
 		list = door;
 	}
@@ -408,6 +498,6 @@ listeners_apply(struct smtpd *d, const struct conf *c, struct err *e)
 		listener_unref(&made[i]);
 	free(made);
 	site_unref(&site);
-	material_free(&d->next);
+	material_free(d, &d->next);
 	return rc;
 }

@@ -10,27 +10,66 @@
 #include "lib/log.h"
 #include "smtpd/command.h"
 
+static void
+no_name(struct session *s)
+{
+	session_got_name(s, VIEW(""));
+}
+
+/* The same call with "nobody answers" for an answer. */
+#define GONE(name)                                                                                 \
+	static void gone_##name(struct session *s)                                                 \
+	{                                                                                          \
+		session_got_##name(s, NULL);                                                       \
+	}
+GONE(connect)
+GONE(auth)
+GONE(salt)
+GONE(mail)
+GONE(rcpts)
+
+static void
+gone_from(struct session *s)
+{
+	s->got_from(s, NULL);
+}
+
+/* Who is asked, and what the session is told when the answer will never come. */
+static const struct {
+	enum role role;
+	void (*gone)(struct session *s);
+} questions[] = {
+	[ASK_NAME] = { ROLE_DNSD, no_name },
+	[ASK_CONNECT] = { ROLE_AUTHD, gone_connect },
+	[ASK_AUTH] = { ROLE_AUTHD, gone_auth },
+	[ASK_SALT] = { ROLE_AUTHD, gone_salt },
+	[ASK_MAIL] = { ROLE_AUTHD, gone_mail },
+	[ASK_RCPTS] = { ROLE_AUTHD, gone_rcpts },
+	[ASK_FROM] = { ROLE_AUTHD, gone_from },
+};
+
 static uint64_t
-number(struct session *s)
+number(struct session *s, enum question question)
 {
 	struct smtpd *d = s->d;
 
 	if (++d->request == 0)
 		d->request = 1;
 	s->asked = d->request;
+	s->question = (uint8_t)question;
 	return (uint64_t)s->asked << 32 | s->slot;
 }
 
-/* The session that asked, in the state in which it waits for this answer. */
+/* The session that asked this and still waits. */
 static struct session *
-asker(struct smtpd *d, uint64_t req, enum session_state state)
+asker(struct smtpd *d, uint64_t req, enum question question)
 {
 	uint32_t slot = (uint32_t)req, asked = (uint32_t)(req >> 32);
 
 	if (slot >= d->slots_count || asked == 0)
 		return NULL;
 	struct session *s = d->slots[slot].s;
-	if (s == NULL || s->asked != asked || s->state != state)
+	if (s == NULL || s->asked != asked || s->question != question)
 		return NULL;
 	session_forget(s);
 	return s;
@@ -54,45 +93,116 @@ peers_ask_name(struct session *s, const struct sockaddr *sa)
 		ip = view_of(&((const struct sockaddr_in *)(const void *)sa)->sin_addr, 4);
 	else
 		ip = view_of(&((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr, 16);
-	return put(s, IPC_SEND(&s->d->dnsd, ptr_query, .req = number(s), .ip = ip));
+	return put(s, IPC_SEND(&s->d->dnsd, ptr_query, .req = number(s, ASK_NAME), .ip = ip));
+}
+
+bool
+peers_ask_connect(struct session *s)
+{
+	s->counted = put(s, IPC_SEND(&s->d->authd, connect, .req = number(s, ASK_CONNECT),
+	    .client = view_str(s->ip), .listener = view_str(s->listener->name)));
+	return s->counted;
+}
+
+void
+peers_disconnect(struct session *s)
+{
+	if (s->counted)
+		IPC_SEND(&s->d->authd, disconnect, .client = view_str(s->ip));
+	s->counted = false;
 }
 
 bool
 peers_ask_auth(struct session *s, const char *method, struct view user, struct view secret)
 {
-	return put(s, IPC_SEND(&s->d->authd, auth, .req = number(s), .client = view_str(s->ip),
-			  .method = view_str(method), .user = user, .secret = secret));
+	return put(s, IPC_SEND(&s->d->authd, auth, .req = number(s, ASK_AUTH),
+			  .client = view_str(s->ip), .method = view_str(method), .user = user,
+			  .secret = secret));
+}
+
+bool
+peers_ask_salt(struct session *s, struct view user)
+{
+	return put(s, IPC_SEND(&s->d->authd, scram_start, .req = number(s, ASK_SALT),
+			  .client = view_str(s->ip), .user = user));
+}
+
+bool
+peers_ask_proof(struct session *s, struct view user, struct view message, struct view proof)
+{
+	return put(s, IPC_SEND(&s->d->authd, scram_finish, .req = number(s, ASK_AUTH),
+			  .client = view_str(s->ip), .user = user, .message = message,
+			  .proof = proof));
+}
+
+/* In whose name the session sends. */
+static struct view
+tenant_of(const struct session *s)
+{
+	return view_str(s->tenant ? s->tenant : s->listener->policy.tenant);
 }
 
 bool
 peers_ask_mail(struct session *s, struct view sender, uint64_t size)
 {
-	const char *tenant = s->tenant ? s->tenant : s->listener->policy.tenant;
-
-	return put(s, IPC_SEND(&s->d->authd, mail_check, .req = number(s), .client = view_str(s->ip),
-			  .tenant = view_str(tenant), .user = view_str(s->user), .sender = sender,
-			  .size = size));
+	return put(s, IPC_SEND(&s->d->authd, mail_check, .req = number(s, ASK_MAIL),
+			  .client = view_str(s->ip), .tenant = tenant_of(s),
+			  .user = view_str(s->user), .sender = sender, .size = size));
 }
 
-static bool
-on_auth_result(struct smtpd *d, struct channel *ch, struct ipc_auth_result *m, int *fd)
+bool
+peers_ask_rcpts(struct session *s, uint32_t count, struct view rcpts)
 {
-	struct session *s = asker(d, m->req, ST_VERIFY);
+	return put(s, IPC_SEND(&s->d->authd, rcpt_check, .req = number(s, ASK_RCPTS),
+			  .tenant = tenant_of(s), .user = view_str(s->user), .count = count,
+			  .rcpts = rcpts));
+}
+
+bool
+peers_ask_from(struct session *s, struct view domains,
+    void (*got)(struct session *s, const struct ipc_from_result *m))
+{
+	s->got_from = got;
+	return put(s, IPC_SEND(&s->d->authd, from_check, .req = number(s, ASK_FROM),
+			  .tenant = tenant_of(s), .domains = domains));
+}
+
+void
+peers_end_txn(struct session *s)
+{
+	const struct txn *t = &s->txn;
+
+	IPC_SEND(&s->d->authd, txn_end, .tenant = tenant_of(s), .user = view_str(s->user),
+	    .reserved_s = t->grant.reserved_s, .stored = t->stored, .rcpts = t->env.nrcpt - t->copies,
+	    .reserved = t->rcpts_reserved);
+}
+
+/* An answer goes to session_got_<what>() of the session that asked. */
+#define ANSWER(message, question, what)                                                            \
+	static bool on_##message(struct smtpd *d, struct channel *ch, struct ipc_##message *m,     \
+	    int *fd)                                                                               \
+	{                                                                                          \
+		struct session *s = asker(d, m->req, question);                                    \
+                                                                                                   \
+		(void)ch, (void)fd;                                                                \
+		if (s)                                                                             \
+			session_got_##what(s, m);                                                  \
+		return true;                                                                       \
+	}
+ANSWER(connect_result, ASK_CONNECT, connect)
+ANSWER(auth_result, ASK_AUTH, auth)
+ANSWER(scram_salt, ASK_SALT, salt)
+ANSWER(mail_result, ASK_MAIL, mail)
+ANSWER(rcpt_result, ASK_RCPTS, rcpts)
+
+static bool
+on_from_result(struct smtpd *d, struct channel *ch, struct ipc_from_result *m, int *fd)
+{
+	struct session *s = asker(d, m->req, ASK_FROM);
 
 	(void)ch, (void)fd;
 	if (s)
-		session_got_auth(s, m);
-	return true;
-}
-
-static bool
-on_mail_result(struct smtpd *d, struct channel *ch, struct ipc_mail_result *m, int *fd)
-{
-	struct session *s = asker(d, m->req, ST_CHECK);
-
-	(void)ch, (void)fd;
-	if (s)
-		session_got_mail(s, m);
+		s->got_from(s, m);
 	return true;
 }
 
@@ -116,7 +226,7 @@ dnsd_frame(struct channel *ch, uint16_t type, struct view body, int *fd)
 	(void)fd;
 	if (type != IPC_TYPE_ptr_answer || !ipc_get(&ipc_desc_ptr_answer, body, &m))
 		return false;
-	struct session *s = asker(ch->ctx, m.req, ST_CONNECT);
+	struct session *s = asker(ch->ctx, m.req, ASK_NAME);
 	if (s)
 		session_got_name(s, m.status == DNS_OK ? m.name : VIEW(""));
 	return true;
@@ -135,7 +245,7 @@ closed(struct channel *ch, const struct err *e)
 {
 	if (e)
 		log_warn("channel to %s: %s", role_name(ch->role), e->text);
-	peers_detach(ch->ctx, ch->role);
+	peers_detach(ch->ctx, ch->role, ch->instance);
 }
 
 static const struct channel_ops authd_ops = { authd_frame, closed };
@@ -150,27 +260,34 @@ release(struct smtpd *d, enum role role)
 		struct session *s = d->slots[i].s;
 		if (s == NULL)
 			continue;
-		if (role == ROLE_QMGR) {
+		if (role == ROLE_QMGR)
 			data_lost_queue(s);
-			continue;
-		}
-		if (s->asked == 0)
+		if (role == ROLE_AUTHD)
+			s->counted = false;
+		if (s->asked == 0 || questions[s->question].role != role)
 			continue;
 		session_forget(s);
-		if (role == ROLE_AUTHD && s->state == ST_VERIFY)
-			session_got_auth(s, NULL);
-		else if (role == ROLE_AUTHD && s->state == ST_CHECK)
-			session_got_mail(s, NULL);
-		else if (role == ROLE_DNSD && s->state == ST_CONNECT)
-			session_got_name(s, VIEW(""));
+		questions[s->question].gone(s);
+	}
+}
+
+/* A new authd knows of no client: it is told of those that are here. */
+static void
+introduce(struct smtpd *d)
+{
+	for (uint32_t i = 0; i < d->slots_count; i++) {
+		struct session *s = d->slots[i].s;
+		if (s && s->state > ST_ADMIT && s->state < ST_CLOSE && !s->refusal)
+			s->counted = IPC_SEND(&d->authd, connect, .req = 0,
+			    .client = view_str(s->ip), .listener = view_str(s->listener->name)) == 0;
 	}
 }
 
 void
-peers_detach(struct smtpd *d, enum role role)
+peers_detach(struct smtpd *d, enum role role, uint32_t instance)
 {
 	if (role == ROLE_SIGND) {
-		signer_detach(d->signer);
+		signer_detach(d->signer, instance);
 	} else if (role == ROLE_AUTHD) {
 		channel_close(&d->authd);
 		release(d, role);
@@ -188,7 +305,7 @@ static void
 open_channel(struct smtpd *d, struct channel *ch, const struct channel_ops *ops, enum role role,
     uint32_t instance, int fd)
 {
-	peers_detach(d, role);
+	peers_detach(d, role, instance);
 	if (channel_open(ch, d->loop, fd, ops, d, role, instance) < 0) {
 		log_error("channel to %s cannot be used", role_name(role));
 		close(fd);
@@ -201,6 +318,7 @@ peers_attach(struct smtpd *d, enum role role, uint32_t instance, int fd)
 	switch (role) {
 	case ROLE_AUTHD:
 		open_channel(d, &d->authd, &authd_ops, role, instance, fd);
+		introduce(d);
 		break;
 	case ROLE_DNSD:
 		open_channel(d, &d->dnsd, &dnsd_ops, role, instance, fd);

@@ -64,13 +64,14 @@ policy_mail(const struct policy *p, const struct policy_facts *f, enum right *ri
 struct verdict
 policy_rcpt(enum right right, struct view *rcpt, struct view domain, const char *postmaster)
 {
-	if (right != RIGHT_RELAY)
-		return (struct verdict){ 554, ESC(5, 7, 1), "Relay access denied" };
 	if (domain.n == 0) {
 		*rcpt = view_str(postmaster);
 		return go_on;
 	}
-	if (view_index(domain, '.') < 0 && !domain_is_literal(domain))
+	bool name = view_index(domain, '.') >= 0 && !domain_is_literal(domain);
+	if (right == RIGHT_LOCAL && !name)
+		return (struct verdict){ 554, ESC(5, 7, 1), "Relay access denied" };
+	if (!name && !domain_is_literal(domain))
 		return (struct verdict){ 504, ESC(5, 5, 2),
 			"Recipient address rejected: need fully-qualified address" };
 	return go_on;

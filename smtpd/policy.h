@@ -32,7 +32,7 @@ struct verdict {
 
 /* What an accepted MAIL may lead to. */
 enum right {
-	RIGHT_LOCAL, /* mail for our own domains only */
+	RIGHT_LOCAL, /* mail for our own domains only: authd says which they are */
 	RIGHT_RELAY  /* any recipient, in the name of a tenant */
 };
 

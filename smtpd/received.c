@@ -18,9 +18,8 @@ put_word(struct buf *b, struct view v)
 	}
 }
 
-/* What the log lines call this message before it has a queue id. */
-static void
-put_id(const struct session *s, struct buf *b)
+void
+received_put_id(const struct session *s, struct buf *b)
 {
 	session_put_id(s, b);
 	buf_printf(b, ".%u", s->txns);
@@ -50,7 +49,7 @@ put_full(struct session *s, const struct txn *t, struct buf *b)
 	put_word(b, view_str(session_name(s)));
 	buf_printf(b, " [%s%s])\r\n\tby %s with %s id ", strchr(s->ip, ':') ? "IPv6:" : "", s->ip,
 	    s->listener->site->hostname, session_proto(s));
-	put_id(s, b);
+	received_put_id(s, b);
 	if (t->env.nrcpt == 1)
 		buf_printf(b, "\r\n\tfor <" VIEW_FMT ">", VIEW_ARG(t->env.rcpts[0].addr));
 	if (s->tls) {
@@ -62,16 +61,35 @@ put_full(struct session *s, const struct txn *t, struct buf *b)
 }
 
 static void
-put_message_id(struct session *s, struct txn *t, struct buf *b)
+add_message_id(struct session *s, struct txn *t)
 {
 	struct buf id = BUF_INIT(512);
 
-	buf_puts(&id, "<");
-	put_id(s, &id);
+	buf_puts(&id, " <");
+	received_put_id(s, &id);
 	buf_printf(&id, "@%s>", s->listener->site->hostname);
-	t->env.message_id = arena_view(&t->arena, buf_view(&id));
-	buf_printf(b, "Message-ID: " VIEW_FMT "\r\n", VIEW_ARG(t->env.message_id));
+	t->env.message_id = arena_view(&t->arena, view_skip(buf_view(&id), 1));
+	header_list_insert(&t->header, 0, VIEW("Message-ID"), buf_view(&id));
 	buf_free(&id);
+}
+
+static void
+add_date(struct session *s, struct txn *t)
+{
+	struct buf date = BUF_INIT(64);
+
+	buf_printf(&date, " %s", smtpd_date(s->d));
+	header_list_insert(&t->header, 0, VIEW("Date"), buf_view(&date));
+	buf_free(&date);
+}
+
+void
+received_complete(struct session *s, struct txn *t)
+{
+	if (t->header.counts[HEADER_MESSAGE_ID] == 0)
+		add_message_id(s, t);
+	if (t->header.counts[HEADER_DATE] == 0)
+		add_date(s, t);
 }
 
 void
@@ -87,13 +105,7 @@ received_put(struct session *s, struct txn *t, struct buf *out)
 	case CONF_RECEIVED_none:
 	case CONF_RECEIVED_strip:
 		/* Without Received fields a loop would go unseen (C6). */
-		buf_printf(out, HEADER_HOPS_FIELD ": %u\r\n", t->scan.hops + 1);
+		buf_printf(out, HEADER_HOPS_FIELD ": %u\r\n", t->hops + 1);
 		break;
 	}
-	if (t->right != RIGHT_RELAY)
-		return;
-	if (!(t->scan.seen & HEADER_DATE))
-		buf_printf(out, "Date: %s\r\n", smtpd_date(s->d));
-	if (!(t->scan.seen & HEADER_MESSAGE_ID))
-		put_message_id(s, t, out);
 }

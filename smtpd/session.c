@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "smtpd/gate.h"
 #include "smtpd/command.h"
 
 enum {
@@ -27,18 +28,24 @@ static const struct edge {
 	enum deadline deadline;
 	bool waits;
 } edges[] = {
-	[ST_CONNECT] = { TO(HANDSHAKE) | TO(HELLO) | TO(CLOSE), NAME, false },
+	[ST_CONNECT] = { TO(ADMIT) | TO(CLOSE), NAME, false },
+	[ST_ADMIT] = { TO(GREET) | TO(HANDSHAKE) | TO(HELLO) | TO(CLOSE), PEER, false },
+	[ST_GREET] = { TO(HANDSHAKE) | TO(HELLO) | TO(CLOSE), NONE, false },
 	[ST_HANDSHAKE] = { TO(HELLO) | TO(CLOSE), HANDSHAKE, false },
-	[ST_HELLO] = { TO(READY) | TO(HANDSHAKE) | TO(CLOSE), COMMAND, false },
-	[ST_READY] = { TO(READY) | TO(AUTH) | TO(VERIFY) | TO(CHECK) | TO(MAIL) | TO(HANDSHAKE) |
+	[ST_HELLO] = { TO(READY) | TO(MILTER) | TO(HANDSHAKE) | TO(CLOSE), COMMAND, false },
+	[ST_READY] = { TO(READY) | TO(MILTER) | TO(AUTH) | TO(VERIFY) | TO(CHECK) | TO(MAIL) | TO(HANDSHAKE) |
 		TO(CLOSE), COMMAND, false },
 	[ST_AUTH] = { TO(AUTH) | TO(VERIFY) | TO(READY) | TO(CLOSE), COMMAND, false },
-	[ST_VERIFY] = { TO(READY) | TO(CLOSE), PEER, true },
-	[ST_CHECK] = { TO(MAIL) | TO(READY) | TO(CLOSE), PEER, true },
-	[ST_MAIL] = { TO(RCPT) | TO(READY) | TO(CLOSE), COMMAND, false },
-	[ST_RCPT] = { TO(RCPT) | TO(DATA) | TO(READY) | TO(CLOSE), COMMAND, false },
-	[ST_DATA] = { TO(FILE) | TO(STORE) | TO(READY) | TO(CLOSE), DATA, false },
-	[ST_FILE] = { TO(DATA) | TO(STORE) | TO(READY) | TO(CLOSE), PEER, true },
+	[ST_VERIFY] = { TO(AUTH) | TO(READY) | TO(CLOSE), PEER, true },
+	[ST_CHECK] = { TO(MILTER) | TO(MAIL) | TO(READY) | TO(CLOSE), PEER, true },
+	[ST_MAIL] = { TO(MILTER) | TO(RCPT) | TO(RCPTS) | TO(READY) | TO(CLOSE), COMMAND, false },
+	[ST_RCPT] = { TO(MILTER) | TO(RCPT) | TO(RCPTS) | TO(DATA) | TO(READY) | TO(CLOSE), COMMAND, false },
+	[ST_RCPTS] = { TO(MILTER) | TO(MAIL) | TO(RCPT) | TO(CLOSE), PEER, true },
+	[ST_MILTER] = { TO(HELLO) | TO(READY) | TO(MAIL) | TO(RCPT) | TO(DATA) | TO(FINISH) |
+		TO(STORE) | TO(CLOSE), NONE, true },
+	[ST_DATA] = { TO(FILE) | TO(MILTER) | TO(FINISH) | TO(STORE) | TO(READY) | TO(CLOSE), DATA, false },
+	[ST_FILE] = { TO(DATA) | TO(MILTER) | TO(FINISH) | TO(STORE) | TO(READY) | TO(CLOSE), PEER, true },
+	[ST_FINISH] = { TO(FINISH) | TO(STORE) | TO(READY) | TO(CLOSE), PEER, true },
 	[ST_STORE] = { TO(READY) | TO(CLOSE), NONE, true },
 	[ST_CLOSE] = { 0, CLOSE, true },
 };
@@ -110,7 +117,8 @@ session_enter(struct session *s, enum session_state to)
 static void __attribute__((format(printf, 5, 0)))
 put_line(struct session *s, unsigned code, char sep, struct esc esc, const char *fmt, va_list ap)
 {
-	struct buf *out = io_out(&s->io);
+	/* Behind recipients that authd has not judged yet, replies wait for theirs. */
+	struct buf *out = s->txn.asks ? &s->txn.late : io_out(&s->io);
 	char text[ESC_TEXT_MAX];
 
 	buf_printf(out, "%03u%c%s%s", code % 1000, sep, esc_text(esc, text), esc.class ? " " : "");
@@ -165,10 +173,34 @@ session_end(struct session *s, unsigned code, struct esc esc, const char *fmt, .
 
 	if (s->state == ST_CLOSE || s->closed)
 		return;
+	if (s->txn.asks)
+		rcpts_give_up(s);
 	va_start(ap, fmt);
 	put_line(s, code, ' ', esc, fmt, ap);
 	va_end(ap);
 	count_reply(s, code);
+	session_enter(s, ST_CLOSE);
+	io_finish(&s->io);
+}
+
+void
+session_refuse(struct session *s, const struct verdict *v)
+{
+	if (v->code == 421)
+		session_end(s, v->code, v->esc, "%s", v->text);
+	else
+		session_reply_verdict(s, v);
+}
+
+void
+session_hang_up(struct session *s)
+{
+	if (s->txn.asks)
+		rcpts_give_up(s);
+	if (buf_len(&s->io.out) == 0) {
+		session_close(s);
+		return;
+	}
 	session_enter(s, ST_CLOSE);
 	io_finish(&s->io);
 }
@@ -199,16 +231,20 @@ session_close(struct session *s)
 	s->closed = true;
 	trace_disconnect(s);
 	abort_txn(s);
+	milters_end(s);
+	peers_disconnect(s);
 	auth_free(&s->auth);
 	loop_timer_cancel(d->loop, &s->timer);
 	loop_unpost(d->loop, &s->after_flush);
 	io_close(&s->io);
 	leave_table(s);
 	listener_unref(&s->listener);
+	gate_unref(d, &s->gate);
 	free(s->name);
 	free(s->helo);
 	free(s->tenant);
 	free(s->user);
+	free(s->refusal);
 	loop_reap(d->loop, &s->reap);
 	if (d->draining && d->sessions == 0)
 		d->drained(d);
@@ -232,7 +268,7 @@ session_settle(struct session *s)
 	if (s->errors >= session_limits(s)->errors)
 		session_end(s, 421, ESC(4, 7, 0), "%s Error: too many errors",
 		    s->listener->site->hostname);
-	else if (s->d->draining)
+	else if (s->d->draining || s->gate->state == LISTENER_DRAINED)
 		session_drain(s);
 }
 
@@ -255,7 +291,10 @@ well_formed(struct view line)
 	    !memchr(line.p, '\0', line.n);
 }
 
-/* What a log may show of input: its first line, and nothing of an AUTH exchange. */
+/*
+ * What a log may show of input: its first line, and nothing of an AUTH exchange. A line that is no command
+ * may be a response that a client sends although its AUTH was refused.
+ */
 static struct view
 without_secret(const struct session *s, struct view input)
 {
@@ -263,6 +302,8 @@ without_secret(const struct session *s, struct view input)
 
 	if (s->state == ST_AUTH)
 		return VIEW("(AUTH response)");
+	if (!command_known(line))
+		return VIEW("(no command)");
 	for (size_t i = 0; i + 4 <= line.n; i++)
 		if (view_istarts(view_skip(line, i), "AUTH"))
 			return view_first(line, i + 4);
@@ -303,6 +344,8 @@ take_line(struct session *s)
 	else
 		command_line(s, line, buf_len(&s->io.in));
 	session_settle(s);
+	if (!s->closed)
+		rcpts_settle(s);
 	if (!s->closed && edges[s->state].deadline == COMMAND)
 		arm(s);
 	return true;
@@ -312,9 +355,11 @@ take_line(struct session *s)
 static void
 early_talker(struct session *s)
 {
-	s->name_static = "unknown";
 	session_forget(s);
-	trace_connect(s);
+	if (s->state != ST_GREET) {
+		s->name_static = "unknown";
+		trace_connect(s);
+	}
 	trace_odd(s, "commands before the greeting", without_secret(s, buf_view(&s->io.in)));
 	session_end(s, 554, ESC(5, 5, 0), "%s Error: commands sent before the greeting",
 	    s->listener->site->hostname);
@@ -328,7 +373,7 @@ on_input(struct io *io)
 	while (!s->closed && !io->paused && buf_len(&io->in)) {
 		if (s->state == ST_DATA)
 			data_input(s);
-		else if (s->state == ST_CONNECT)
+		else if (s->state <= ST_GREET)
 			early_talker(s);
 		else if (edges[s->state].deadline != COMMAND || !take_line(s))
 			break;
@@ -373,8 +418,8 @@ on_closed(struct io *io, const struct err *e)
 {
 	struct session *s = CONTAINER(io, struct session, io);
 
-	if (s->state == ST_CONNECT)
-		trace_connect(s); /* its name did not come in time */
+	if (s->state == ST_CONNECT || s->state == ST_ADMIT)
+		trace_connect(s); /* it did not wait to be greeted */
 	if (s->state != ST_CLOSE)
 		trace_lost(s, "lost connection");
 	if (e == NULL && buf_len(&io->out)) {
@@ -393,7 +438,6 @@ on_closed(struct io *io, const struct err *e)
 static void
 greet(struct session *s)
 {
-	trace_connect(s);
 	if (s->listener->policy.tls != CONF_TLS_implicit) {
 		session_enter(s, ST_HELLO);
 		session_reply(s, 220, ESC(0, 0, 0), "%s ESMTP", s->listener->site->hostname);
@@ -409,13 +453,79 @@ greet(struct session *s)
 }
 
 void
+session_turn_away(struct session *s)
+{
+	session_end(s, 421, ESC(4, 7, 0), "%s %s", s->listener->site->hostname, s->refusal);
+}
+
+/* What milters say of the connection. */
+static void
+greet_judged(struct session *s, const struct verdict *v)
+{
+	if (v)
+		trace_reject(s, "CONNECT", v->code, v->esc, view_str(v->text), VIEW(""), NULL);
+	if (v == NULL) {
+		greet(s);
+	} else if (s->listener->policy.tls == CONF_TLS_implicit) {
+		s->refusal = x_strdup(v->text);
+		greet(s);
+	} else {
+		session_end(s, v->code >= 500 ? 554 : 421, v->esc, "%s %s", s->listener->site->hostname,
+		    v->text);
+	}
+}
+
+/* Input before the greeting is judged only where it is forbidden. */
+static void
+hold_early_input(struct session *s)
+{
+	if (!policy_strict_order(&s->listener->policy) ||
+	    s->listener->policy.tls == CONF_TLS_implicit)
+		io_pause(&s->io);
+}
+
+/* Without authd (NULL) everybody is welcome: what needs its word will not get it. */
+void
+session_got_connect(struct session *s, const struct ipc_connect_result *m)
+{
+	trace_connect(s);
+	if (m && m->code != 220) {
+		trace_reject(s, "CONNECT", 421, ESC(4, 7, 0), m->text, VIEW(""), NULL);
+		s->refusal = x_strndup(m->text);
+		peers_disconnect(s);
+		if (s->listener->policy.tls != CONF_TLS_implicit) {
+			session_turn_away(s);
+			return;
+		}
+	}
+	if (s->refusal == NULL)
+		milters_begin(s);
+	if (!milters_ask(s, MILTER_CONNECT, VIEW(""), VIEW(""), greet_judged)) {
+		greet(s);
+		return;
+	}
+	session_enter(s, ST_GREET);
+	hold_early_input(s);
+}
+
+static void
+admit(struct session *s)
+{
+	session_enter(s, ST_ADMIT);
+	if (peers_ask_connect(s))
+		hold_early_input(s);
+	else
+		session_got_connect(s, NULL);
+}
+
+void
 session_got_name(struct session *s, struct view name)
 {
 	if (name.n)
 		s->name = x_strndup(name);
 	else
 		s->name_static = "unknown";
-	greet(s);
+	admit(s);
 }
 
 static void
@@ -429,8 +539,14 @@ on_deadline(struct loop_timer *t)
 	case ST_CONNECT:
 		session_got_name(s, VIEW(""));
 		break;
+	case ST_ADMIT:
+		session_got_connect(s, NULL);
+		break;
 	case ST_VERIFY:
 		auth_delayed(s);
+		break;
+	case ST_RCPTS:
+		session_got_rcpts(s, NULL);
 		break;
 	case ST_CHECK:
 		session_got_mail(s, NULL);
@@ -440,6 +556,9 @@ on_deadline(struct loop_timer *t)
 		break;
 	case ST_DATA:
 		data_deadline(s);
+		break;
+	case ST_FINISH:
+		finish_deadline(s);
 		break;
 	case ST_HANDSHAKE:
 		trace_lost(s, "timeout");
@@ -494,7 +613,7 @@ enter_table(struct session *s)
 }
 
 void
-session_new(struct smtpd *d, struct listener *l, int fd, const struct sockaddr *sa)
+session_new(struct smtpd *d, struct listener *l, struct gate *g, int fd, const struct sockaddr *sa)
 {
 	static const struct io_ops ops = { .input = on_input, .drained = on_drained,
 		.secured = on_secured, .closed = on_closed };
@@ -502,6 +621,7 @@ session_new(struct smtpd *d, struct listener *l, int fd, const struct sockaddr *
 
 	s->d = d;
 	s->listener = listener_ref(l);
+	s->gate = gate_ref(g);
 	s->state = ST_CONNECT;
 	s->verb = -1;
 	s->timer.fire = on_deadline;
@@ -516,11 +636,10 @@ session_new(struct smtpd *d, struct listener *l, int fd, const struct sockaddr *
 		return;
 	}
 	if (s->name_static) {
-		greet(s);
+		admit(s);
 	} else if (l->reverse_lookup && peers_ask_name(s, sa)) {
 		arm(s);
-		if (!policy_strict_order(&l->policy) || l->policy.tls == CONF_TLS_implicit)
-			io_pause(&s->io); /* early input is judged only where it is forbidden */
+		hold_early_input(s);
 	} else {
 		session_got_name(s, VIEW(""));
 	}

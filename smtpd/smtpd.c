@@ -19,6 +19,7 @@ smtpd_of(struct daemon *d)
 
 	st->daemon = d;
 	smtpd_setup(&st->smtpd, d->loop, d->instance);
+	st->smtpd.master = &d->master;
 	return &st->smtpd;
 }
 
@@ -43,8 +44,7 @@ on_peer(struct daemon *d, enum role role, uint32_t instance, int fd)
 static void
 on_peer_gone(struct daemon *d, enum role role, uint32_t instance)
 {
-	(void)instance;
-	peers_detach(smtpd_of(d), role);
+	peers_detach(smtpd_of(d), role, instance);
 }
 
 static void

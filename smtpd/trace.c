@@ -86,11 +86,21 @@ trace_lost(const struct session *s, const char *how)
 void
 trace_tls(const struct session *s)
 {
+	struct buf b = BUF_INIT(LINE_MAX_BYTES);
 	struct tls_info info;
 
 	tls_info(s->io.tls, &info);
-	log_info("Anonymous TLS connection established from %s[%s]: %s with cipher %s (%d/%d bits)",
-	    session_name(s), s->ip, info.version, info.cipher, info.bits, info.alg_bits);
+	buf_puts(&b, "Anonymous TLS connection established from ");
+	session_put_client(s, &b);
+	if (info.sni && info.by_name) {
+		buf_puts(&b, " to ");
+		log_escape(&b, view_str(info.sni), FIELD_MAX, " :");
+	}
+	buf_printf(&b, ": %s with cipher %s (%d/%d bits)", info.version, info.cipher, info.bits,
+	    info.alg_bits);
+	emit(&b);
+	if (info.sni && !info.by_name && s->listener->by_name)
+		trace_odd(s, "no certificate for the name of a TLS client", view_str(info.sni));
 }
 
 void
@@ -172,12 +182,24 @@ event_received(const struct session *s, uint64_t qid)
 	const struct envelope *env = &s->txn.env;
 	struct buf id = BUF_INIT(128);
 	struct event ev = { .type = EVENT_received, .qid = qid, .sender = &env->sender,
-		.message_id = env->message_id, .size = env->size, .nrcpt = env->nrcpt };
+		.message_id = env->message_id, .size = s->txn.msg.front.n + env->size, .nrcpt = env->nrcpt - s->txn.copies,
+		.tag = env->tag, .batch = env->batch, .label = env->label,
+		.sender_original = env->sender_original, .key_serial = env->key_serial };
 
 	set_client(s, &ev, &id);
 	ev.tenant = env->tenant;
 	event_write(&ev);
 	buf_free(&id);
+}
+
+/* A25: what says nothing of its batch and label is logged so. */
+static void
+put_tag(struct buf *b, const char *name, struct view v, bool always)
+{
+	if (v.n == 0 && !always)
+		return;
+	buf_printf(b, ", %s=", name);
+	log_escape(b, v.n ? v : VIEW("unset"), FIELD_MAX, ", ");
 }
 
 void
@@ -197,6 +219,14 @@ trace_stored(const struct session *s, uint64_t qid)
 	}
 	buf_puts(&b, ", session=");
 	buf_putv(&b, env->session);
+	put_tag(&b, "tag", env->tag, false);
+	put_tag(&b, "batch", env->batch, true);
+	put_tag(&b, "label", env->label, true);
+	if (env->sender_original.n) {
+		bool verp = env->flags & SEGMENT_VERP;
+		put_path(&b, ", sender", verp ? VIEW("by recipient") : env->sender);
+		put_path(&b, ", sender_original", env->sender_original);
+	}
 	log_line(buf_view(&b));
 	buf_clear(&b);
 	buf_printf(&b, "%s: message-id=", text);

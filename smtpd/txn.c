@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include <string.h>
 
-#include "smtpd/txn.h"
+#include "smtpd/session.h"
 
 enum { FIRST_RCPTS = 4 };
 
@@ -17,8 +17,13 @@ txn_close_file(struct txn *t, bool keep)
 void
 txn_clear(struct txn *t)
 {
+	milters_reset(CONTAINER(t, struct session, txn));
+	sign_clear(t);
 	txn_close_file(t, false);
-	header_scan_free(&t->scan);
+	if (t->grant.reserved_s)
+		peers_end_txn(CONTAINER(t, struct session, txn));
+	buf_free(&t->late);
+	header_list_free(&t->header);
 	buf_free(&t->content);
 	buf_free(&t->front);
 	arena_free(&t->arena);
@@ -26,7 +31,7 @@ txn_clear(struct txn *t)
 }
 
 void
-txn_add_rcpt(struct txn *t, struct view addr)
+txn_add_rcpt(struct txn *t, struct view addr, enum rcpt_kind kind)
 {
 	struct envelope *env = &t->env;
 
@@ -38,5 +43,6 @@ txn_add_rcpt(struct txn *t, struct view addr)
 		env->rcpts = v;
 		t->rcpts_cap = cap;
 	}
-	env->rcpts[env->nrcpt++] = (struct segment_rcpt){ .addr = arena_view(&t->arena, addr) };
+	env->rcpts[env->nrcpt++] =
+	    (struct segment_rcpt){ .addr = arena_view(&t->arena, addr), .kind = (uint8_t)kind };
 }

@@ -315,6 +315,30 @@ class LoopFs:
         print(f"ekbench: cannot unmount {self.mount}", flush=True)
 
 
+def tree_usage(path):
+    """(allocated bytes, inodes) of all that is below path."""
+    total = inodes = 0
+    todo = [path]
+    while todo:
+        with os.scandir(todo.pop()) as entries:
+            for e in entries:
+                try:
+                    st = e.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                total += st.st_blocks * 512
+                inodes += 1
+                if e.is_dir(follow_symlinks=False):
+                    todo.append(e.path)
+    return total, inodes
+
+
+def drop_caches():
+    """Clean pages, dentries and inodes leave memory, so that the next look is a cold one."""
+    os.sync()
+    pathlib.Path("/proc/sys/vm/drop_caches").write_text("3\n")
+
+
 def sync_fs(path):
     """Writes out what is dirty, so that one run does not pay for the one before."""
     run(["sync", "-f", str(path)])

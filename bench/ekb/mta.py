@@ -20,10 +20,14 @@ class Mta:
     """One suite.  A run: start(), ports, ..., stop().  Each start is from an empty folder."""
 
     name = "?"
+    rows = None  # names of the rows that it can run; None: all
+    session_limit = 1000  # of the sessions row: a process for each of 5,000 sessions needs 6 GB
+    queue_limit = 100000  # of the queue-length row: filling it takes minutes, a million hours
 
     def __init__(self, settings):
         self.settings = settings  # namespace: cert, key, sink_port, concurrency, ...
-        self.ports = dict(zip(("plain", "starttls", "smtps"), host.free_ports(3)))
+        # other: the port that the fairness row's second sender uses
+        self.ports = dict(zip(("plain", "starttls", "smtps", "other"), host.free_ports(4)))
         self.dir = self.account = self.proc = None
 
     # what a suite has to provide
@@ -60,6 +64,10 @@ class Mta:
         """True when nothing is being tried: all of a backlog waits for its next time."""
         raise NotImplementedError
 
+    def queue_known(self, count):
+        """True when a suite that has just started knows of so many messages in its queue."""
+        return True
+
     def queue_list(self):
         """argv that prints the whole queue."""
         raise NotImplementedError
@@ -70,6 +78,10 @@ class Mta:
 
     def log_tail(self):
         return ""
+
+    def queue_folder(self):
+        """Where the queue is on disk."""
+        raise NotImplementedError
 
     # common
     def start(self, directory, hold=False, wrapper=()):
@@ -112,11 +124,22 @@ class Mta:
     def cpu_seconds(self):
         return self.account.cpu_seconds()
 
+    def roles(self):
+        """{program: [process ids]}"""
+        out = {}
+        for pid in self.pids():
+            try:
+                name = os.path.basename(os.readlink(f"/proc/{pid}/exe"))
+            except OSError:
+                continue
+            out.setdefault(name, []).append(pid)
+        return out
+
     def fill(self, template, target, **more):
         """Copies a template with its @NAME@ replaced."""
         s = self.settings
         values = {"DIR": self.dir, "PORT": self.ports["plain"], "TLSPORT": self.ports["starttls"],
-                  "SMTPSPORT": self.ports["smtps"], "SINK": f"[127.0.0.1]:{s.sink_port}",
+                  "SMTPSPORT": self.ports["smtps"], "OTHERPORT": self.ports["other"], "SINK": f"[127.0.0.1]:{s.sink_port}",
                   "CERT": self.dir / "etc/cert.pem", "KEY": self.dir / "etc/key.pem", **more}
         text = (HERE / template).read_text()
         for name, value in values.items():
@@ -157,7 +180,8 @@ class Postfix(Mta):
         if hold:
             extra.append("smtpd_client_restrictions = check_client_access static:HOLD")
         for name in ("main.cf", "master.cf"):
-            self.fill(f"postfix/{name}.in", self.dir / "etc" / name, SMTPD=s.idle + 200,
+            self.fill(f"postfix/{name}.in", self.dir / "etc" / name,
+                      SMTPD=max(s.idle, self.session_limit) + 200,
                       CONCURRENCY=s.concurrency, EXTRA="\n".join(extra))
 
     def command(self, *argv):
@@ -195,6 +219,9 @@ class Postfix(Mta):
                         found += 1
         return found
 
+    def queue_folder(self):
+        return self.dir / "queue"
+
     def queue_empty(self):
         return not any(self._files(q) for q in self.queues)
 
@@ -219,8 +246,11 @@ class Ekiden(Mta):
     """
 
     name = "ekiden"
-    setup = (("tenant", "add", "bench"),
-             ("domain", "add", "bench", "mailsource.invalid", "--verified"))
+    session_limit, queue_limit = 5000, 1000000  # its processes do not grow in number
+    setup = (("tenant", "add", "bench", "--enabled"),
+             ("domain", "add", "bench", "mailsource.invalid", "--verified"),
+             ("tenant", "add", "single", "--enabled"),
+             ("domain", "add", "single", "single.invalid", "--verified"))
     list_command = ("queue", "list")
     flush_command = ("queue", "flush", "--all")
     count_command = ("-j", "queue", "count")
@@ -298,6 +328,9 @@ class Ekiden(Mta):
         for argv in self.setup:
             self.ask(argv)
 
+    def queue_folder(self):
+        return self.dir / "spool"
+
     def queue_empty(self):
         count = self.counted()
         return None if count is None else count["messages"] == 0
@@ -305,6 +338,10 @@ class Ekiden(Mta):
     def counted(self):
         text = self.ask(self.count_command)
         return json.loads(text) if text else None
+
+    def queue_known(self, count):
+        now = self.counted()
+        return now is not None and now["messages"] >= count
 
     def queue_settled(self):
         count = self.counted()

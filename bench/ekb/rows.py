@@ -3,7 +3,6 @@
 
 import dataclasses
 import os
-import subprocess
 import time
 import typing
 
@@ -18,12 +17,14 @@ class Row:
     title: str
     run: typing.Callable
     share: float = 1.0  # of --messages
-    options: tuple = ()
+    options: tuple = ()  # of mailsource
     port: str = "plain"
     recipients: int = 1
     sessions: int = 0  # 0: --sessions
-    long: bool = False
+    sink: tuple = ()  # options of mailsink
+    long: bool = False  # only with --long, or when it is named
     hold: bool = False
+    messages: bool = True  # messages are accepted: each 250 is checked for its sync
 
 
 class Meter:
@@ -31,6 +32,9 @@ class Meter:
 
     def __init__(self, mta):
         self.mta = mta
+        self.profile = None
+        if mta.settings.profile:
+            self.profile = tools.Profile(mta.settings.profile, mta.pids())
         self.first = self.read()
 
     def read(self):
@@ -41,6 +45,8 @@ class Meter:
 
     def stop(self):
         now = self.read()
+        if self.profile:
+            self.profile.close()
         for key, value in now.items():
             setattr(self, key, value - self.first[key])
         return self
@@ -56,6 +62,20 @@ def wait_until(test, seconds, tick=0.1):
     return False
 
 
+def is_idle(mta, window=0.25):
+    """The suite has used next to no CPU for a moment."""
+    before = mta.cpu_seconds()
+    time.sleep(window)
+    return mta.cpu_seconds() - before < 0.02 * window
+
+
+def settle(mta):
+    """Nothing is left over from the warm-up: no mail, no work of the suite's own, no dirty pages."""
+    wait_until(mta.queue_empty, 20)
+    wait_until(lambda: is_idle(mta), 20, 0)
+    host.sync_fs(mta.dir)
+
+
 def source_options(ctx, row, messages):
     sessions = row.sessions or ctx.sessions
     return ["--messages", messages, "--sessions", min(sessions, messages), "--recipients",
@@ -67,6 +87,12 @@ def latencies(out):
     return {f"{short}_{q}_ms": lat[name][q] / 1000
             for short, name in (("banner", "banner"), ("txn", "transaction"), ("eod", "end_of_data"))
             for q in ("p50", "p99")}
+
+
+def end_to_end(stats):
+    """What a sink with --track has seen."""
+    e2e = stats["end_to_end"]
+    return {f"e2e_{q}_ms": e2e[q] / 1000 for q in ("p50", "p99", "max")} if e2e["n"] else {}
 
 
 def disturbed(meter, tools_cpu):
@@ -82,7 +108,8 @@ def figures(messages, seconds, meter, out, sink_cpu):
             "cpu_ms": meter.cpu * 1000 / messages, "source_rate": out["rate"],
             "kernel_ms": meter.kernel * 1000 / messages, "source_cpu_s": source_cpu,
             "sink_cpu_s": sink_cpu, "disturbed": disturbed(meter, source_cpu + sink_cpu),
-            "stolen_s": meter.stolen, "window_s": meter.seconds, **latencies(out)}
+            "stolen_s": meter.stolen, "window_s": meter.seconds, **latencies(out),
+            "pss_total_mb": host.pss_bytes(meter.mta.pids()) / KIB / KIB}
 
 
 def accept(ctx, row, mta):
@@ -90,6 +117,7 @@ def accept(ctx, row, mta):
     messages = ctx.count(row, mta.name)
     port = mta.ports[row.port]
     tools.source(ctx.mailsource, port, source_options(ctx, row, ctx.warmup(row)))
+    wait_until(lambda: is_idle(mta), 20, 0)
     host.sync_fs(mta.dir)
     meter = Meter(mta)
     out = tools.source(ctx.mailsource, port, source_options(ctx, row, messages))
@@ -97,16 +125,43 @@ def accept(ctx, row, mta):
     return figures(messages, out["seconds"], meter, out, 0.0)
 
 
+class Ledger:
+    """--verify: the sink's line for each message against what the clients were told."""
+
+    def __init__(self, ctx, mta):
+        self.path = ctx.dir / f"sink-{mta.name}.log" if ctx.verify else None
+        if self.path:
+            self.path.unlink(missing_ok=True)
+
+    def options(self):
+        return ["--log", self.path] if self.path else []
+
+    def check(self, recipients, *outs):
+        """outs: the accepted runs.  Counts of what is missing, doubled, unknown or altered."""
+        if self.path is None:
+            return {}
+        want = {(f"<{n:010d}.{out['run_id']}@mailsource.invalid>",
+                 f"rcpt{n * recipients + i:010d}@mailsink.invalid")
+                for out in outs for n in range(out["accepted"]) for i in range(recipients)}
+        got, bodies = {}, set()
+        for line in self.path.read_text().splitlines():
+            f = dict(word.split("=", 1) for word in line.split())
+            bodies.add(f["body-sha256"])
+            for rcpt in f["rcpts"].split(","):
+                got[f["message-id"], rcpt] = got.get((f["message-id"], rcpt), 0) + 1
+        return {"lost": len(want - got.keys()), "unknown": len(got.keys() - want),
+                "duplicates": sum(got.values()) - len(got), "bodies": len(bodies)}
+
+
 def relay(ctx, row, mta):
     """From the first connection of the client to the last delivery at the sink."""
     messages, warmup = ctx.count(row, mta.name), ctx.warmup(row)
-    port = mta.ports[row.port]
-    sink = tools.Sink(ctx.mailsink, ctx.sink_port, ctx.sink_workers)
+    port, ledger = mta.ports[row.port], Ledger(ctx, mta)
+    sink = tools.Sink(ctx.mailsink, ctx.sink_port, ctx.sink_workers, [*row.sink, *ledger.options()])
     try:
-        tools.source(ctx.mailsource, port, source_options(ctx, row, warmup))
+        warm = tools.source(ctx.mailsource, port, source_options(ctx, row, warmup))
         before = sink.wait_recipients(warmup * row.recipients, 120)
-        wait_until(mta.queue_empty, 20)
-        host.sync_fs(mta.dir)
+        settle(mta)
         meter = Meter(mta)
         out = tools.source(ctx.mailsource, port, source_options(ctx, row, messages))
         after = sink.wait_recipients((warmup + messages) * row.recipients, 600)
@@ -122,7 +177,8 @@ def relay(ctx, row, mta):
     got["queue_emptied"] = emptied
     got["transactions_out"] = after["messages"] - before["messages"]
     got["connections_out"] = after["connections"] - before["connections"]
-    return got
+    got["deliveries"] = after["recipients"] - before["recipients"]
+    return {**got, **end_to_end(after), **ledger.check(row.recipients, warm, out)}
 
 
 def idle(ctx, row, mta):
@@ -142,100 +198,55 @@ def idle(ctx, row, mta):
     finally:
         sessions.close()
     return {"sessions": count, "rate": count / sessions.seconds, "cpu_ms": meter.cpu * 1000 / count,
-            "pss_kb": (after - pss) / count / KIB, "pss_total_mb": after / KIB / KIB,
-            "host_kb": (available - available_after) / count / KIB, "processes": len(pids),
-            "disturbed": disturbed(meter, sessions.cpu_s), "stolen_s": meter.stolen,
-            "window_s": meter.seconds}
+            "pss_kb": (after - pss) / count / KIB, "pss_rest_mb": pss / KIB / KIB,
+            "pss_total_mb": after / KIB / KIB, "host_kb": (available - available_after) / count / KIB,
+            "processes": len(pids), "disturbed": disturbed(meter, sessions.cpu_s),
+            "stolen_s": meter.stolen, "window_s": meter.seconds}
 
 
-def timed(argv):
-    begin = host.monotonic()
-    p = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False,
-                       timeout=1200)
-    return host.monotonic() - begin, p.stdout.count(b"\n"), p.returncode
+SINGLES = ("--messages", 1000000, "--sessions", 4, "--interval", 80,
+           "--from", "one@single.invalid", "--to", "single%d@mailsink.invalid")
 
 
-def backlog(ctx, row, mta):
-    """The destination is down (nobody listens), the queue fills; then list, restart, drain."""
-    count, got = ctx.backlog, {}
-    meter = Meter(mta)
-    out = tools.source(ctx.mailsource, mta.ports[row.port], source_options(ctx, row, count), 3600)
-    got.update(messages=count, rate=out["rate"], **latencies(out))
-    begin = host.monotonic()
-    got["settled"] = wait_until(mta.queue_settled, 1800, 1)
-    got["settle_s"] = host.monotonic() - begin
-    got["cpu_ms"] = meter.stop().cpu * 1000 / count
-    got["pss_total_mb"] = host.pss_bytes(mta.pids()) / KIB / KIB
-    got["list_s"], got["list_lines"], got["list_status"] = timed(mta.queue_list())
-    begin = host.monotonic()
-    mta.stop()
-    got["stop_s"] = host.monotonic() - begin
-    got["restart_s"] = mta.restart()
-    sink = tools.Sink(ctx.mailsink, ctx.sink_port, ctx.sink_workers)
+def fairness(ctx, row, mta):
+    """A flood of one sender, and another sender's single messages from its first to its last
+    delivery.  The sink answers late, as real hosts do, so that the flood stands in the queue."""
+    flood, warmup = ctx.count(row, mta.name), ctx.warmup(row)
+    sink = tools.Sink(ctx.mailsink, ctx.sink_port, ctx.sink_workers, row.sink)
+    singles = None
+
+    def bulk(stats):
+        return stats["recipients"] - stats["end_to_end"]["n"]
+
     try:
-        meter, begin = Meter(mta), host.monotonic()
-        got["flush_status"] = timed(mta.queue_flush())[2]
-        after = sink.wait_recipients(count, 3600, 0.5)
-        got["drain_s"] = after["last_message"] - begin
-        got["drain_rate"] = count / got["drain_s"]
-        wait_until(mta.queue_empty, 60)
-        got["drain_cpu_ms"] = meter.stop().cpu * 1000 / count
+        tools.source(ctx.mailsource, mta.ports["plain"], source_options(ctx, row, warmup))
+        sink.wait_recipients(warmup, 120)
+        settle(mta)
+        meter = Meter(mta)
+        singles = tools.Background(ctx.mailsource, mta.ports["other"], SINGLES)
+        out = tools.source(ctx.mailsource, mta.ports["plain"], source_options(ctx, row, flood))
+        during = sink.wait_recipients(warmup + flood, 600, of=bulk)
+        one = singles.finish()
+        after = sink.wait_recipients(warmup + flood + one["accepted"], 60)
+        meter.stop()
     finally:
+        if singles:
+            singles.close()
         sink.close()
-    return got
+    got = figures(flood, during["last_message"] - out["t_first"], meter, out, after["cpu"])
+    return {**got, **end_to_end(after), **latencies(one), "singles": one["accepted"]}
 
 
-ROWS = (
-    Row("accept", "accept only, 4 KiB", accept, hold=True),
-    Row("relay-4k", "relay 4 KiB, 1 recipient", relay),
-    Row("relay-4k-10r", "relay 4 KiB, 10 recipients", relay, 0.4, recipients=10),
-    Row("relay-100k", "relay 100 KiB", relay, 0.3, ("--size", 100 * KIB)),
-    Row("conn", "relay 4 KiB, connection per message", relay, 0.6, ("--per-connection", 1)),
-    Row("tls-reuse", "relay 4 KiB, TLS, connections reused", relay, 1, ("--starttls",), "starttls"),
-    Row("tls-conn", "relay 4 KiB, TLS connection per message", relay, 0.3,
-        ("--starttls", "--per-connection", 1), "starttls"),
-    Row("latency", "relay 4 KiB, one at a time", relay, 0.1, sessions=1),
-    Row("idle-plain", "idle sessions", idle),
-    Row("idle-tls", "idle sessions, TLS", idle, options=("--starttls",), port="starttls"),
-    Row("backlog", "backlog: fill, list, restart, drain", backlog, long=True),
-)
-
-
-def calibrate(ctx):
-    """How fast the host is at this moment, by three small jobs; it changes on shared machines."""
-    sink = tools.Sink(ctx.mailsink, ctx.sink_port)
+def calibrate(ctx, row):
+    """How fast the host is at this moment, by three small jobs; it changes on shared machines.
+    The third, the row's own messages straight from source to sink, is the row's ceiling."""
+    count = max(50, int(min(3000, ctx.messages) * row.share))
+    tls = ["--starttls", "--cert", ctx.settings.cert, "--key", ctx.settings.key]
+    sink = tools.Sink(ctx.mailsink, ctx.sink_port, ctx.sink_workers,
+                      tls if "--starttls" in row.options else ())
     try:
-        out = tools.source(ctx.mailsource, ctx.sink_port, ["--messages", 3000, "--sessions", 10])
+        out = tools.source(ctx.mailsource, ctx.sink_port, source_options(ctx, row, count))
     finally:
         sink.close()
     return {"host_sha": host.sha_speed(), "host_sync": host.sync_speed(ctx.dir),
-            "host_smtp": out["rate"]}
-
-
-def durability(ctx, mta_class):
-    """System calls that sync, counted by strace, with one session at a time: a lower bound that
-    group commit cannot hide, because nobody else's message can share the sync."""
-    report = {}
-    for sessions in (1, ctx.sessions):
-        mta = mta_class(ctx.settings)
-        trace = ctx.dir / f"strace-{mta.name}"
-        messages = 100 if sessions == 1 else 400
-        try:
-            mta.start(ctx.dir / mta.name, hold=True, wrapper=(
-                "strace", "-f", "-c", "-S", "calls", "-o", str(trace), "-e",
-                "trace=fsync,fdatasync,sync_file_range,msync,syncfs,sync"))
-            tools.source(ctx.mailsource, mta.ports["plain"],
-                         ["--messages", messages, "--sessions", sessions])
-        finally:
-            mta.stop()
-        calls = {}
-        for line in trace.read_text().splitlines():
-            words = line.split()
-            if len(words) >= 5 and words[3].isdigit() and words[-1] != "total":
-                calls[words[-1]] = int(words[3])
-        synced = sum(calls.get(x, 0) for x in ("fsync", "fdatasync"))
-        report[f"{sessions} session(s)"] = {"messages": messages, "calls": calls,
-                                            "syncs_per_message": synced / messages}
-    one = report["1 session(s)"]
-    report["durable"] = one["syncs_per_message"] >= 1
-    return report
+            "ceiling": out["rate"]}

@@ -15,7 +15,7 @@ from rig import INLINE, Process, Rig, suite as library, tap, wait_for
 
 # role, system calls, error, how often; one suite, one after the other.
 INJECTED = (
-    ("smtpd", "fdatasync", "EIO", "3"), ("smtpd", "pwritev", "ENOSPC", "5"),
+    ("smtpd", "io_submit,fdatasync", "EIO", "3+1"), ("smtpd", "io_submit", "EAGAIN", "2+2"), ("smtpd", "pwritev", "ENOSPC", "5"),
     ("smtpd", "pwritev", "EIO", "2+3"), ("smtpd", "accept4", "EMFILE", "1+2"),
     ("smtpd", "accept4", "ENFILE", "1+1"), ("smtpd", "sendto,write", "EPIPE", "9"),
     ("qmgr", "fdatasync", "EIO", "2"), ("qmgr", "fdatasync", "EIO", "1+1"),
@@ -23,7 +23,7 @@ INJECTED = (
     ("qmgr", "openat", "EMFILE", "2+3"), ("qmgr", "write,pwrite64", "EIO", "4"),
     ("smtp", "socket", "EMFILE", "1+2"), ("smtp", "connect", "EADDRNOTAVAIL", "1+2"),
     ("smtp", "pread64", "EIO", "3"), ("smtp", "socket", "EACCES", "1"),
-    ("authd", "fdatasync", "EIO", "1"), ("bounce", "fdatasync", "EIO", "1"),
+    ("authd", "fdatasync", "EIO", "1"), ("bounce", "io_submit,fdatasync", "EIO", "1+1"),
     ("bounce", "pwritev", "ENOSPC", "1+2"), ("dnsd", "socket", "EMFILE", "1"),
 )
 

@@ -6,16 +6,30 @@
 #ifndef EKIDEN_FUZZ_H
 #define EKIDEN_FUZZ_H
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "lib/buf.h"
 
 void fuzz_one(struct view in);
 
+/* Up to n bytes from the front of what is left; nothing when a read went past the end. */
+static inline struct view
+fuzz_take(struct view *in, size_t n)
+{
+	if (view_bad(*in))
+		return VIEW("");
+	struct view v = view_first(*in, n);
+	*in = view_skip(*in, v.n);
+	return v;
+}
+
 #define REQUIRE(x)                                                                                 \
 	do {                                                                                       \
-		if (!(x))                                                                          \
+		if (!(x)) {                                                                        \
+			fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #x);            \
 			abort();                                                                   \
+		}                                                                                  \
 	} while (0)
 
 #endif

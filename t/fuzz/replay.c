@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: ISC */
 /* Feeds every file of t/fuzz/corpus/<target>/ to the target: no crash, no hang, every property holds. */
 #include <dirent.h>
+#include <fcntl.h>
 #include <libgen.h>
 #include <unistd.h>
 
 #include "t/fuzz/fuzz.h"
 #include "t/tap.h"
 
+/* By the folder's descriptor: a target may have its working folder elsewhere. */
 static void
-replay_file(const char *path, const char *name)
+replay_file(int dir, const char *name)
 {
 	struct buf b = BUF_INIT(16 << 20);
-	FILE *f = fopen(path, "rb");
+	int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
+	FILE *f = fd >= 0 ? fdopen(fd, "rb") : NULL;
 	size_t n;
 
 	if (f == NULL) {
@@ -36,7 +39,7 @@ replay_file(const char *path, const char *name)
 int
 main(int argc, char **argv)
 {
-	char dir[4096], path[8192];
+	char dir[4096];
 	const char *src = getenv("EKIDEN_SRC"), *name = basename(argv[0]);
 	struct dirent *d;
 
@@ -48,8 +51,7 @@ main(int argc, char **argv)
 	while (corpus && (d = readdir(corpus)) != NULL) {
 		if (d->d_name[0] == '.')
 			continue;
-		snprintf(path, sizeof(path), "%s/%s", dir, d->d_name);
-		replay_file(path, d->d_name);
+		replay_file(dirfd(corpus), d->d_name);
 	}
 	ok(corpus && tap_count > 0, "the corpus %s is there", dir);
 	if (corpus)

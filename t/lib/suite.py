@@ -8,6 +8,7 @@ ports 25 and 53 are free and nothing can leave the machine. Every wait has a dea
 import atexit
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -87,9 +88,15 @@ def wait_for(check, seconds=15.0, what="condition", step=0.02):
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below the range that the kernel gives to clients: it stays free while a suite is down."""
+    while True:
+        port = random.randint(10000, 32000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 # --- Processes
@@ -455,7 +462,7 @@ log {{ file {self.logfile}; level debug; }}
 
     def tenant(self, tenant="acme", user="app1", domain="sender.test"):
         """Makes a tenant with a key and a verified domain; the secret."""
-        self.mtactl("tenant", "add", tenant)
+        self.mtactl("tenant", "add", tenant, "--enabled")
         self.mtactl("domain", "add", tenant, domain, "--verified")
         rows = self.mtactl("key", "issue", tenant, user, json_rows=True)
         return rows[0]["secret"]

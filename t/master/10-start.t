@@ -14,14 +14,15 @@ from fakes import Instance, ROLES, UID_BASE, gone, notify_socket, tap, wait_for 
 
 PEERS = {
     "smtpd": "authd/0 dnsd/0 qmgr/0 signd/0",
-    "authd": "dnsd/0 smtpd/0 smtpd/1",
-    "signd": "smtpd/0 smtpd/1",
-    "qmgr": "bounce/0 smtp/0 smtp/1 smtpd/0 smtpd/1",
-    "smtp": "dnsd/0 qmgr/0",
+    "authd": "dnsd/0 qmgr/0 smtpd/0 smtpd/1",
+    "signd": "smtp/0 smtp/1 smtpd/0 smtpd/1",
+    "qmgr": "authd/0 bounce/0 smtp/0 smtp/1 smtpd/0 smtpd/1",
+    "smtp": "dnsd/0 qmgr/0 signd/0",
     "bounce": "qmgr/0",
     "dnsd": "authd/0 smtp/0 smtp/1 smtpd/0 smtpd/1",
 }
-MATERIAL = {"smtpd": {"listener", "ticket", "cert"}, "signd": {"key"}, "smtp": {"trust", "secret"},
+MATERIAL = {"smtpd": {"listener", "ticket", "cert", "dkim_apply"}, "signd": {"key", "dkim_apply"},
+            "smtp": {"trust", "secret", "cert"},
             "authd": set(), "qmgr": set(), "bounce": set(), "dnsd": set()}
 root = os.geteuid() == 0
 
@@ -44,7 +45,8 @@ def check_material(m):
     tap.ok(f"listener=1,127.0.0.1:{m.ports[1]},listens" in words, "listeners by number and address",
            words)
     tickets = [w.split(",")[1] for w in words if w.startswith("ticket=")]
-    tap.equal(len(set(tickets)), 2, "atk-B9 every listener has a ticket key of its own")
+    tap.equal((len(tickets), len(set(tickets))), (4, 4),
+              "atk-B9 every listener has ticket keys of its own, one to make and one to open")
     tap.ok("secret=relayhost,me,s3cret:x" in state["smtp"]["material"], "the smarthost's secret",
            state["smtp"])
 

@@ -23,9 +23,9 @@ def killed(m):
     tap.match(m.log(), rf"error: authd/0 \(pid {pid}\) was killed by signal 9 \(Killed\)", "and logged")
     state = wait_for(lambda: (lambda s: s if s["gone"] == "1" else None)(m.state("smtpd")), 5, "news")
     tap.equal(state["peers"], peers, "smtpd was told and has a live channel to the new one")
-    tap.equal(m.state("authd")["peers"].split(), ["smtpd/0", "smtpd/1", "dnsd/0"],
+    tap.equal(m.state("authd")["peers"].split(), ["smtpd/0", "smtpd/1", "qmgr/0", "dnsd/0"],
               "the new one has its peers")
-    tap.equal(m.state("qmgr")["gone"], "0", "who is no peer of it hears nothing")
+    tap.equal(m.state("signd")["gone"], "0", "who is no peer of it hears nothing")
     tap.equal({k: r["pid"] for k, r in m.status().items() if k != "authd/0"},
               {k: r["pid"] for k, r in before.items() if k != "authd/0"}, "nobody else was touched")
     begin = time.monotonic()
@@ -55,6 +55,14 @@ def forged(m):
     provoke(m, "fake forge", "dnsd")
     tap.ok(m.again("dnsd/0", pid), "atk-I12 a daemon that forges a message is replaced")
     tap.match(m.log(), r"error: dnsd/0: bad frame 269 \(drain\) from dnsd: killed", "and why")
+    pid = m.status()["dnsd/0"]["pid"]
+    provoke(m, "fake dial", "dnsd")
+    tap.ok(m.again("dnsd/0", pid), "atk-I12 one that wants connections that are not for it is replaced")
+    tap.match(m.log(), r"error: dnsd/0: bad frame 515 \(milter_want\) from dnsd: killed", "and why")
+    pid = m.status()["smtpd/0"]["pid"]
+    for _ in range(5):
+        provoke(m, "fake dial", "smtpd")
+    tap.equal(m.status()["smtpd/0"]["pid"], pid, "atk-I12 smtpd may ask, also for too much, and gets answers")
     pid = m.status()["signd/0"]["pid"]
     provoke(m, "fake exit", "signd")
     row = m.again("signd/0", pid)

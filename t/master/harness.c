@@ -2,7 +2,7 @@
 /*
  * A stand-in for every daemon, to test master and lib/daemon.c with: the role is its own name.
  * It notes what it gets, answers `fake state` with it over the control socket, and misbehaves on demand:
- * by command (fake crash, fake forbidden, fake forge, fake exit, fake close) and by configuration:
+ * by command (fake crash, fake forbidden, fake forge, fake dial, fake exit, fake close) and by configuration:
  * "postmaster refuse-ROLE@x" makes that role refuse it, "stall-ROLE@x" makes it answer never.
  * As `harness digest` it prints the digest of the IPC schema.
  */
@@ -205,6 +205,17 @@ do_forge(struct ctl_call *call)
 	return CTL_DONE;
 }
 
+/* Many connections at once: one to a milter of the configuration, if it has it, and to others. */
+static enum ctl_result
+do_dial(struct ctl_call *call)
+{
+	struct daemon *d = call->daemon;
+
+	for (uint64_t req = 1; req <= 600; req++)
+		IPC_SEND(&d->master, milter_want, .req = req, .name = req % 2 ? VIEW("nobody") : VIEW("far"));
+	return CTL_DONE;
+}
+
 static enum ctl_result
 do_exit(struct ctl_call *call)
 {
@@ -227,7 +238,7 @@ admin(struct daemon *d, uint32_t uid, int fd)
 {
 	static const struct ctl_command commands[] = { { "fake state", say_state },
 		{ "fake crash", do_crash }, { "fake forbidden", do_forbidden },
-		{ "fake forge", do_forge }, { "fake exit", do_exit }, { "fake close", do_close },
+		{ "fake forge", do_forge }, { "fake dial", do_dial }, { "fake exit", do_exit }, { "fake close", do_close },
 		{ NULL, NULL } };
 
 	ctl_serve(d->loop, fd, uid, commands, d);

@@ -35,7 +35,7 @@ write("ekiden.conf", BASE)
 
 # Every command of the schema is there, documents itself, and is in the manual.
 schema = open(f"{SRC}/lib/ctl_schema.h").read() + open(f"{SRC}/mtactl/command.h").read()
-commands = re.findall(r'X\((?:AUTHD|QMGR|MASTER|MTACTL), \w+,\s*"([^"]+)"', schema)
+commands = re.findall(r'X\((?:AUTHD|QMGR|MASTER|DNSD|MTACTL), \w+,\s*"([^"]+)"', schema)
 tap.ok(len(commands) >= 33, f"{len(commands)} commands in the tables")
 overview = run("--help", config=False)
 tap.equal((overview.returncode, overview.stderr), (0, ""), "--help")
@@ -66,13 +66,17 @@ for args, words in [
         (["tenant", "add"], "tenant add: NAME is missing"),
         (["tenant", "add", ""], "tenant add: NAME is empty"),
         (["tenant", "add", "a", "b"], 'tenant add: unexpected argument "b"'),
-        (["tenant", "add", "a", "--disabled=yes"], "--disabled takes no value"),
-        (["tenant", "add", "a", "--disabled", "--disabled"], "--disabled is given twice"),
+        (["tenant", "add", "a", "--enabled=yes"], "--enabled takes no value"),
+        (["tenant", "add", "a", "--enabled", "--enabled"], "--enabled is given twice"),
         (["key", "issue", "a"], "key issue: USER is missing"),
         (["key", "issue", "a", "b", "--note"], "--note needs a value"),
         (["key", "issue", "a", "b", "--note="], "--note: an empty value"),
         (["key", "issue", "a", "b", "--not=x"], "did you mean --note?"),
         (["key", "issue", "a", "b" * 16385], "longer than 16384 bytes"),
+        (["tenant", "set", "a", "--header-from="], "--header-from: an empty value"),
+        (["import"], "import: FILE is missing"),
+        (["import", "/nonexistent"], "/nonexistent: No such file"),
+        (["import", "/dev/null", "b"], 'unexpected argument "b"'),
         (["queue", "list", "-z"], "unknown option -z"),
         (["queue", "hold"], "queue hold: needs an ID, a filter or --all"),
         (["queue", "delete"], "needs an ID, a filter or --all"),
@@ -96,6 +100,8 @@ for args in (["status"], ["queue", "list"], ["tenant", "list"], ["queue", "hold"
                       "use --offline for tenant, key and domain commands\n"), f"{' '.join(args)}: not running")
 r = run("queue", "hold", "-", stdin="\n  \n")
 tap.equal((r.returncode, r.stdout, r.stderr), (0, "", ""), "no IDs on standard input: nothing is asked of anybody")
+r = run("import", "-", stdin="x" * 16385)
+tap.ok(r.returncode == 2 and "a line of more than 16384 bytes" in r.stderr, "a line of a file has a limit", r.stderr)
 r = run("queue", "hold", "-", stdin="x" * 5000)
 tap.ok(r.returncode == 2 and "a line of more than" in r.stderr, "an endless line on standard input", r.stderr)
 r = run("-c", f"{work.name}/gone", "status")

@@ -16,6 +16,7 @@
 #include "lib/durable.h"
 #include "lib/log.h"
 #include "lib/segment.h"
+#include "lib/token.h"
 #include "t/tap.h"
 
 enum { MASTER_FD = 3, UNPRIVILEGED = 65534, WAIT_MS = 15000, QUIET_MS = 400, SEGS = 16, TEXT = 65536 };
@@ -38,7 +39,7 @@ struct seg {
 static struct world {
 	const char *qmgr, *dir;
 	pid_t pid;
-	struct peer master, writer, smtp, bounce;
+	struct peer master, writer, smtp, bounce, authd;
 	struct seg seg[SEGS];
 	size_t segs;
 	int content[64]; /* descriptors by order of arrival */
@@ -350,6 +351,8 @@ struct mail {
 	const char *sender;
 	const char *rcpts[16];
 	uint8_t notify;
+	const char *kinds; /* a digit for each recipient; NULL: all 0 */
+	uint32_t flags;
 	size_t size; /* of the content; 0: a short one */
 	uint64_t big;
 	uint64_t age_s;
@@ -369,16 +372,18 @@ put_record(struct buf *b, struct seg *s, struct mail *m, struct segment_rcpt *rc
 	uint64_t now = clock_wall_us() - m->age_s * 1000000;
 	struct envelope env = { .qid = qid_make(s->gen, s->index++), .arrival_us = now,
 		.received_us = now, .sender = view_str(m->sender), .tenant = VIEW("acme"),
-		.user = VIEW("app1"), .size = body.n, .rcpts = rcpts };
+		.user = VIEW("app1"), .size = body.n, .rcpts = rcpts, .flags = m->flags,
+		.return_domain = VIEW("bounce.test"), .key_serial = 9, .hold_reason = VIEW("held: over quota"),
+		.tag = VIEW("campaign") };
 
 	while (m->rcpts[env.nrcpt]) {
 		rcpts[env.nrcpt] = (struct segment_rcpt){ view_str(m->rcpts[env.nrcpt]), VIEW(""),
-			m->notify };
+			m->notify, m->kinds ? (uint8_t)(m->kinds[env.nrcpt] - '0') : (uint8_t)RCPT_NORMAL };
 		env.nrcpt++;
 	}
 	uint32_t crc = crc32c(crc32c(0, front, sizeof(front) - 1), body.p, body.n);
 	if (m->big) {
-		env.flags = SEGMENT_BIG;
+		env.flags |= SEGMENT_BIG;
 		env.big = m->big;
 	}
 	record_head_put(b, s->gen, &env, sizeof(front) - 1, m->big ? 0 : body.n, crc, &m->r);
@@ -600,8 +605,8 @@ test_deliver(void)
 	is_view(d.sender, "a@from.test", "sender");
 	ok(view_is(d.tenant, "acme") && view_is(d.user, "app1") && d.attempt == 1 &&
 		view_is(d.lane, "to.test"), "tenant, key, attempt, lane");
-	ok(log_id(m->qid, "from=<a@from.test>, size=40, nrcpt=2 (queue active)"), "log: queue active");
-	ok(counted("messages=1 recipients=2 bytes=40 active=2 deferred=0 held=0"), "queue count");
+	ok(log_id(m->qid, "from=<a@from.test>, size=63, nrcpt=2 (queue active)"), "log: queue active");
+	ok(counted("messages=1 recipients=2 bytes=63 active=2 deferred=0 held=0"), "queue count");
 	sent(&d);
 	ok(log_id(m->qid, "removed"), "log: removed");
 	ok(counted("messages=0 recipients=0 bytes=0 active=0 deferred=0 held=0"), "the queue is empty");
@@ -637,7 +642,7 @@ test_defer(void)
 	kill_qmgr(true);
 	ok(start(SLOW), "restart with a queue");
 	peers();
-	ok(counted("messages=1 recipients=2 bytes=40"), "kill -9: it is still there");
+	ok(counted("messages=1 recipients=2 bytes=63"), "kill -9: it is still there");
 	ok(take_job(&d) && d.attempt == 2 && count_rcpts(&d) == 2, "C7: tried again when due");
 	ok(content_good(&d), "from the same segment");
 	deferred(&d);
@@ -863,7 +868,7 @@ test_compaction(void)
 	kill_qmgr(true);
 	ok(start(SLOW), "kill -9 after compaction");
 	peers();
-	ok(counted("messages=1 recipients=1 bytes=300000 active=0 deferred=1") &&
+	ok(counted("messages=1 recipients=1 bytes=300023 active=0 deferred=1") &&
 		QUIET(&w.smtp, conn_open, &o), "copies do not bring finished mail to life");
 	CTL("queue flush", { "all", "" });
 	ok(take_job(&d) && content_good(&d), "the other one is there");
@@ -1018,6 +1023,37 @@ test_reports(void)
 	drain();
 }
 
+/* C7-C11: the age limit holds for what is with an smtp process, too. */
+static void
+test_recall(void)
+{
+	struct mail *m = MAIL("b@to.test"), *behind = MAIL("c@to.test");
+	struct ipc_deliver d, d2;
+	struct ipc_job_recall back;
+	struct ipc_report rep;
+
+	fresh("retry { period 3600; }\n delivery { connections 1; }\n");
+	m->age_s = behind->age_s = 3598;
+	store(m);
+	store(behind);
+	ok(take_job(&d) && take_job(&d2) && d.conn == d2.conn, "one under way, one behind it");
+	uint64_t first = d.job, second = d2.job;
+	ok(AWAIT(&w.smtp, job_recall, &back) && back.conn == d.conn &&
+		(back.job == first || back.job == second), "C11: an old job is called back");
+	uint64_t other = back.job == first ? second : first;
+	ok(AWAIT(&w.smtp, job_recall, &back) && back.job == other, "and the other one");
+	SEND(&w.smtp, -1, job_done, .conn = d2.conn, .job = second);
+	ok(AWAIT(&w.bounce, report, &rep) && rep.qid == behind->qid && rep.kind == REPORT_EXPIRED,
+	    "C11: what comes back untried has expired");
+	SEND(&w.bounce, -1, report_done, .req = rep.req, .ok = true);
+	struct buf results = BUF_INIT(1000);
+	IPC_RECORD(&results, job_result, .status = RCPT_SENT, .code = 250);
+	SEND(&w.smtp, -1, job_done, .conn = d.conn, .job = first, .results = buf_view(&results));
+	buf_free(&results);
+	ok(log_id(m->qid, "removed") && QUIET(&w.bounce, report, &rep), "the server's yes to the other one counts");
+	drain();
+}
+
 static void
 test_connections(void)
 {
@@ -1063,6 +1099,119 @@ test_connections(void)
 	is_int(drain(), 0, "exit 0");
 }
 
+#define SPECIAL FAST "bcc-forward [archive.test]:2525\nenvelope-sender { bounce-domain bounce.test; }\n"
+
+/* A17: a transaction, and a return address, for each recipient; copies keep the client's sender (C15). */
+static void
+test_return_addresses(void)
+{
+	static const struct token_secret secret = { 3, 32, "0123456789abcdef0123456789abcdef" };
+	struct mail *m = MAIL("b@to.test", "c@to.test", "b@to.test", "c@to.test");
+	struct ipc_conn_open o;
+	struct ipc_deliver d;
+	struct token t;
+	unsigned seen = 0, copies = 0;
+
+	m->kinds = "0011";
+	m->flags = SEGMENT_VERP;
+	fresh(SPECIAL);
+	store(m);
+	ok(take_job(&d) && d.copy && count_rcpts(&d) == 2, "C15: both copies in one job, in a lane of their own");
+	ok(view_is(d.lane, "copy:[archive.test]:2525") && view_is(d.sender, "a@from.test"), "C15: to bcc-forward");
+	finish(&d, RCPT_BOUNCED, 550, ESC(5, 0, 0), "550 no");
+	ok(log_id(m->qid, "to=<b@to.test>, no report: a copy"), "C16: what becomes of a copy is not reported");
+	ok(QUIET(&w.smtp, conn_open, &o), "A17: without a secret no return address is made, and nothing sent");
+	peer_open(&w.authd, ROLE_AUTHD);
+	SEND(&w.authd, -1, token_key, .id = secret.id, .key = view_of(secret.key, secret.n), .current = true);
+	for (int i = 0; i < 2 && take_job(&d); i++) {
+		struct view local = d.sender, domain = local;
+		is_int((long long)count_rcpts(&d), 1, "A17: one recipient in a transaction");
+		local = view_cut(&domain, '@');
+		ok(view_is(domain, "bounce.test"), "A17: at the bounce domain");
+		is_int(token_parse(&secret, 1, local, token_day(clock_wall_us()), &t), TOKEN_GOOD, "A17: a good token");
+		ok(t.qid == m->qid && t.key_serial == 9, "A17: of the message and its key");
+		is_int(t.last_day - token_day(clock_wall_us()), 14, "A17: for token-lifetime");
+		is_view(d.sender_original, "a@from.test", "A17: the client's own is told beside it");
+		ok(view_is(d.tag, "campaign"), "P8: and the tag");
+		seen |= 1u << t.rcpt;
+		copies += d.copy;
+		sent(&d);
+	}
+	is_int(seen, 3, "A17: each recipient has its own");
+	is_int(copies, 0, "C15: none of them a copy");
+	ok(log_id(m->qid, "removed"), "all done");
+	peer_close(&w.authd);
+	drain();
+}
+
+static void
+test_simulator(void)
+{
+	struct mail *m = MAIL("success@sim.test", "hard@sim.test", "soft+1@sim.test", "complaint@sim.test",
+	    "suppressed@sim.test");
+	struct ipc_report rep;
+	struct ipc_conn_open o;
+
+	m->kinds = "33333";
+	fresh(SLOW);
+	store(m);
+	ok(log_id(m->qid, "to=<success@sim.test>, relay=simulator, "), "P25: success");
+	ok(logged("dsn=2.0.0, status=sent (Ok (simulated)) tenant=acme key=app1 tag=campaign"), "P25 P8: sent, with its tag");
+	ok(logged("to=<hard@sim.test>, relay=simulator") && logged("dsn=5.1.1, status=bounced"), "P25: hard");
+	ok(logged("to=<soft+1@sim.test>, relay=simulator") && logged("dsn=4.2.2, status=deferred"), "P25: soft");
+	ok(logged("to=<suppressed@sim.test>, relay=simulator") && logged("dsn=5.7.1, status=bounced"), "P25: suppressed");
+	ok(AWAIT(&w.bounce, report, &rep), "P25: the bounces are reported as real ones");
+	SEND(&w.bounce, -1, report_done, .req = rep.req, .ok = true);
+	ok(counted("messages=1 recipients=1") && QUIET(&w.smtp, conn_open, &o), "P25: soft waits; no connection was made");
+	drain();
+}
+
+static void
+test_returned(void)
+{
+	struct mail *m = MAIL("b-token@bounce.test");
+	struct ipc_returned r;
+
+	m->sender = "";
+	m->kinds = "2";
+	fresh(FAST);
+	store(m);
+	ok(AWAIT(&w.bounce, returned, &r) && r.qid == m->qid && view_is(r.rcpt, "b-token@bounce.test"),
+	    "A17: returned mail goes to bounce");
+	peer_close(&w.bounce);
+	peer_open(&w.bounce, ROLE_BOUNCE);
+	ok(AWAIT(&w.bounce, returned, &r), "A17: again, when that was gone before it answered");
+	SEND(&w.bounce, -1, returned_done, .req = r.req);
+	ok(log_id(m->qid, "removed"), "A17: then it is done");
+	SEND(&w.bounce, -1, returned_done, .req = r.req);
+	ok(!receive(&w.bounce, WAIT_MS) && w.bounce.sock < 0, "an answer to no question drops the peer");
+	drain();
+}
+
+static void
+test_held(void)
+{
+	struct mail *m = MAIL("b@to.test");
+	struct ipc_deliver d;
+	char id[QID_CHARS + 1];
+
+	m->flags = SEGMENT_HELD;
+	fresh(SLOW);
+	store(m);
+	ok(counted("messages=1 recipients=1 bytes=63 active=0 deferred=0 held=1"), "A29: queued held");
+	qid_text(m->qid, id);
+	ok(has(CTL("queue list", { "id", id }), "over quota"), "A29: with the reason");
+	kill_qmgr(true);
+	ok(start(SLOW), "A29: kill -9");
+	peers();
+	ok(counted("held=1"), "A29: and it stays held");
+	ok(has(CTL("queue release", { "id", id }), "recipients=1"), "A29: until it is released");
+	ok(take_job(&d), "then it is delivered");
+	sent(&d);
+	ok(log_id(m->qid, "removed"), "and gone");
+	drain();
+}
+
 static void
 test_damaged_content(void)
 {
@@ -1079,7 +1228,7 @@ test_damaged_content(void)
 	take_job(&other);
 	finish(&d, RCPT_DAMAGED, 0, ESC(0, 0, 0), "");
 	finish(&other, RCPT_AGAIN, 0, ESC(0, 0, 0), "");
-	ok(counted("messages=1 recipients=2 bytes=40 active=0 deferred=0 held=2"),
+	ok(counted("messages=1 recipients=2 bytes=63 active=0 deferred=0 held=2"),
 	    "atk-I11: damaged content: the message is held");
 	is_int(count_files("quarantine"), 1, "atk-I11: a copy is kept");
 	ok(logged("content is damaged in the spool"), "atk-I11: and it is reported");
@@ -1099,7 +1248,7 @@ test_overflow(void)
 		mails[i] = (struct mail){ .sender = "a@from.test", .rcpts = { "b@to.test" } };
 		store(&mails[i]);
 	}
-	ok(counted("messages=150 recipients=150 bytes=6000 active=100 deferred=50"),
+	ok(counted("messages=150 recipients=150 bytes=9450 active=100 deferred=50"),
 	    "atk-J14: what is over the limit waits on disk");
 	int got = 0, attempts = 0;
 	while (got < COUNT && take_job(&d)) {
@@ -1371,7 +1520,12 @@ main(int argc, char **argv)
 	test_released();
 	test_admin();
 	test_reports();
+	test_recall();
 	test_connections();
+	test_return_addresses();
+	test_simulator();
+	test_returned();
+	test_held();
 	test_damaged_content();
 	test_overflow();
 	test_big();

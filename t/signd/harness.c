@@ -3,189 +3,7 @@
  * Starts the signd executable and plays its master and an smtpd: harness SIGND DIR. TAP on standard
  * output. As root signd runs confined, as another user without.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <openssl/rsa.h>
-
-#include "lib/channel.h"
-#include "lib/log.h"
-#include "lib/tls.h"
-#include "t/tap.h"
-#include "t/unit/tls_fixture.h"
-
-enum { MASTER_FD = 3, UNPRIVILEGED = 65534 };
-
-struct world {
-	struct loop *loop;
-	struct channel master, smtpd;
-	pid_t pid;
-	uint32_t serial;
-	EVP_PKEY *rsa, *ec, *fresh;
-	/* what came back */
-	unsigned ready, refused, answers, smtpd_ends;
-	bool master_end, last_ok;
-	char why[IPC_TEXT_MAX + 1];
-	unsigned char signature[1024];
-	size_t signature_len;
-	/* waiting: until the counter at `watch` reaches `want` */
-	const unsigned *watch;
-	unsigned want;
-	struct loop_timer timer;
-	uint64_t end_ms;
-};
-
-static bool
-master_frame(struct channel *ch, uint16_t type, struct view body, int *fd)
-{
-	struct world *w = ch->ctx;
-	struct ipc_refused m;
-
-	(void)fd;
-	if (type == IPC_TYPE_ready) {
-		w->ready++;
-	} else if (type == IPC_TYPE_refused && ipc_get(&ipc_desc_refused, body, &m)) {
-		w->refused++;
-		snprintf(w->why, sizeof(w->why), VIEW_FMT, VIEW_ARG(m.why));
-	}
-	return true;
-}
-
-static bool
-smtpd_frame(struct channel *ch, uint16_t type, struct view body, int *fd)
-{
-	struct world *w = ch->ctx;
-	struct ipc_signature m;
-
-	(void)fd;
-	if (type != IPC_TYPE_signature || !ipc_get(&ipc_desc_signature, body, &m))
-		return false;
-	w->answers++;
-	w->last_ok = m.ok;
-	w->signature_len = m.signature.n;
-	memcpy(w->signature, m.signature.p, m.signature.n);
-	return true;
-}
-
-static void
-on_closed(struct channel *ch, const struct err *e)
-{
-	struct world *w = ch->ctx;
-
-	(void)e;
-	if (ch == &w->master)
-		w->master_end = true;
-	else
-		w->smtpd_ends++;
-	channel_close(ch);
-}
-
-static void
-on_timer(struct loop_timer *t)
-{
-	struct world *w = CONTAINER(t, struct world, timer);
-
-	if (*w->watch >= w->want || w->master_end || loop_now_ms(w->loop) > w->end_ms)
-		loop_stop(w->loop);
-	else
-		loop_timer_set(w->loop, t, 1);
-}
-
-static bool
-reaches(struct world *w, const unsigned *watch, unsigned want)
-{
-	w->watch = watch;
-	w->want = want;
-	w->end_ms = loop_now_ms(w->loop) + 10000;
-	loop_timer_set(w->loop, &w->timer, 0);
-	loop_run(w->loop);
-	loop_timer_cancel(w->loop, &w->timer);
-	return *watch >= want;
-}
-
-static void
-send_config(struct world *w, unsigned certificates)
-{
-	int fd = memfd_create("config", MFD_CLOEXEC);
-
-	dprintf(fd, "hostname mta1.example.jp\n");
-	for (unsigned i = 0; i < certificates; i++)
-		dprintf(fd, "certificate c%u { chain /nowhere/c%u.crt\nkey /nowhere/c%u.key\n}\n", i, i, i);
-	IPC_SEND_FD(&w->master, fd, config, .serial = ++w->serial);
-}
-
-static void
-send_key(struct world *w, uint32_t number, EVP_PKEY *key)
-{
-	struct buf pem = BUF_INIT(65536);
-
-	fixture_key_pem(key, &pem);
-	IPC_SEND(&w->master, key, .key = number, .pem = buf_view(&pem));
-	buf_free(&pem);
-}
-
-static void
-send_peer(struct world *w)
-{
-	static const struct channel_ops ops = { smtpd_frame, on_closed };
-	int fds[2];
-
-	if (channel_pair(fds) < 0)
-		exit(1);
-	IPC_SEND_FD(&w->master, fds[1], peer, .role = ROLE_SMTPD, .instance = 0);
-	channel_close(&w->smtpd);
-	channel_open(&w->smtpd, w->loop, fds[0], &ops, w, ROLE_SIGND, 0);
-}
-
-static void
-apply(struct world *w)
-{
-	IPC_SEND(&w->master, apply, .serial = w->serial);
-}
-
-static void
-start(struct world *w, const char *program, const char *dir)
-{
-	static const struct channel_ops ops = { master_frame, on_closed };
-	bool confine = geteuid() == 0;
-	int fds[2];
-
-	if (channel_pair(fds) < 0)
-		exit(1);
-	fflush(stdout);
-	w->pid = fork();
-	if (w->pid == 0) {
-		dup2(fds[1], MASTER_FD);
-		fcntl(MASTER_FD, F_SETFD, 0);
-		execl(program, "signd", (char *)NULL);
-		_exit(127);
-	}
-	close(fds[1]);
-	channel_open(&w->master, w->loop, fds[0], &ops, w, ROLE_SIGND, 0);
-	IPC_SEND(&w->master, setup, .role = ROLE_SIGND, .instances = 1, .uid = UNPRIVILEGED,
-	    .gid = UNPRIVILEGED, .confine = confine, .dir = view_str(dir));
-	send_config(w, 2);
-	send_key(w, 1, w->rsa);
-	send_key(w, 2, w->ec);
-	send_peer(w);
-	apply(w);
-}
-
-static uint64_t
-pin_of(EVP_PKEY *key)
-{
-	unsigned char *der = NULL;
-	int n = i2d_PUBKEY(key, &der);
-	uint64_t pin = tls_key_pin(view_of(der, (size_t)n));
-
-	OPENSSL_free(der);
-	return pin;
-}
+#include "t/signd/world.h"
 
 /* Asks for a signature by key `number`; true when it came and is the one of `key`. */
 static bool
@@ -298,6 +116,70 @@ test_reload(struct world *w)
 	ok(reaches(w, &w->ready, 4) && !signs(w, 2, w->ec), "... a removed key is gone one reload later");
 }
 
+/* Asks for a DKIM signature over a digest of n bytes. */
+static bool
+signs_mail(struct world *w, uint64_t pin, uint8_t scheme, size_t n)
+{
+	static const unsigned char digest[256] = { 5, 6, 7 };
+
+	IPC_SEND(&w->smtpd, sign, .req = 9, .pin = pin, .scheme = scheme, .in = view_of(digest, n));
+	return reaches(w, &w->answers, w->answers + 1) && w->last_ok;
+}
+
+static bool
+verifies(const struct world *w, EVP_PKEY *key, enum dkim_algorithm a)
+{
+	static const unsigned char digest[DKIM_HASH] = { 5, 6, 7 };
+	EVP_MD_CTX *md = EVP_MD_CTX_new();
+	EVP_PKEY_CTX *c = EVP_PKEY_CTX_new(key, NULL);
+	bool good;
+
+	if (a == DKIM_ED25519_SHA256)
+		good = EVP_DigestVerifyInit(md, NULL, NULL, NULL, key) == 1 &&
+		    EVP_DigestVerify(md, w->signature, w->signature_len, digest, DKIM_HASH) == 1;
+	else
+		good = EVP_PKEY_verify_init(c) == 1 &&
+		    EVP_PKEY_CTX_set_signature_md(c, EVP_sha256()) == 1 &&
+		    EVP_PKEY_verify(c, w->signature, w->signature_len, digest, DKIM_HASH) == 1;
+	EVP_MD_CTX_free(md);
+	EVP_PKEY_CTX_free(c);
+	return good;
+}
+
+static void
+test_dkim(struct world *w)
+{
+	EVP_PKEY *rsa, *ed;
+
+	ok(!signs_mail(w, 1, SIGN_DKIM_RSA, DKIM_HASH), "no DKIM key: ok = false");
+	uint64_t r = send_dkim_key(w, DKIM_RSA_SHA256, 2048, &rsa);
+	uint64_t x = send_dkim_key(w, DKIM_ED25519_SHA256, 0, &ed);
+	ok(!signs_mail(w, r, SIGN_DKIM_RSA, DKIM_HASH), "keys are not used before the set is whole");
+	IPC_SEND(&w->master, dkim_apply, .count = 2);
+	for (int i = 0; i < 2; i++) {
+		ok(signs_mail(w, r, SIGN_DKIM_RSA, DKIM_HASH) && verifies(w, rsa, DKIM_RSA_SHA256),
+		    "K05 rsa-sha256 over a digest");
+		ok(signs_mail(w, x, SIGN_DKIM_ED25519, DKIM_HASH) && verifies(w, ed, DKIM_ED25519_SHA256),
+		    "K05 ed25519-sha256 over a digest");
+	}
+	ok(!signs_mail(w, r, SIGN_DKIM_ED25519, DKIM_HASH) && !signs_mail(w, x, SIGN_DKIM_RSA, DKIM_HASH),
+	    "F10 not with a key of the other kind");
+	ok(!signs_mail(w, r, SIGN_DKIM_RSA, 31) && !signs_mail(w, x, SIGN_DKIM_ED25519, 64),
+	    "... nor over what is no SHA-256");
+	ok(!signs_mail(w, pin_of(w->rsa), SIGN_DKIM_RSA, DKIM_HASH), "a key for TLS signs no mail");
+	ok(!signs_mail(w, r, SIGN_RSA_RAW, 256) && !signs_mail(w, x, SIGN_ECDSA, 32),
+	    "... and one for mail no handshake");
+	ok(!signs_mail(w, r + 1, SIGN_DKIM_RSA, DKIM_HASH), "an unknown pin");
+	IPC_SEND(&w->master, dkim_key, .pin = 4711, .algorithm = 1, .pem = VIEW("garbage"));
+	IPC_SEND(&w->master, dkim_key, .pin = 4712, .algorithm = 7, .pem = VIEW("garbage"));
+	IPC_SEND(&w->master, dkim_apply, .count = 2);
+	ok(!signs_mail(w, 4711, SIGN_DKIM_RSA, DKIM_HASH) && !signs_mail(w, 4712, SIGN_DKIM_RSA, DKIM_HASH),
+	    "F10 garbage signs nothing");
+	ok(!signs_mail(w, r, SIGN_DKIM_RSA, DKIM_HASH), "a key that is not in the new set is gone");
+	EVP_PKEY_free(rsa);
+	EVP_PKEY_free(ed);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -316,6 +198,7 @@ main(int argc, char **argv)
 	ok(reaches(&w, &w.ready, 1), "signd is ready behind its sandbox %s", w.why);
 	ok(signs(&w, 1, w.rsa) && signs(&w, 2, w.ec), "B15 it signs with RSA and ECDSA");
 	ok(!signs(&w, 2, w.fresh) && !signs(&w, 7, w.fresh), "but not for a key it does not hold");
+	test_dkim(&w);
 	test_reload(&w);
 	test_memory(&w);
 	IPC_SEND(&w.smtpd, report_done, .req = 1);

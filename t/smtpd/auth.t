@@ -139,7 +139,7 @@ is_reply(c.cmd("STARTTLS"), "220 2.0.0", "STARTTLS")
 c.wrap()
 is_reply(c.cmd("MAIL FROM:<a@acme.example>"), "503 5.5.1", "A07 atk-B5 EHLO counts no more")
 is_reply(c.cmd("EHLO after.test"), f"250-{HOST}\n250-PIPELINING\n250-SIZE 10485760\n250-8BITMIME\n"
-         "250-ENHANCEDSTATUSCODES\n250-AUTH PLAIN LOGIN\n250 LIMITS", "T01 A01 EHLO behind TLS")
+         "250-ENHANCEDSTATUSCODES\n250-AUTH PLAIN LOGIN SCRAM-SHA-256\n250 LIMITS", "T01 A01 EHLO behind TLS")
 is_reply(c.cmd("STARTTLS"), "503 5.5.1", "T01 not again")
 is_reply(c.cmd("MAIL FROM:<a@acme.example>"), "530 5.7.0 Authentication required", "A2 U02 key needed")
 is_reply(c.cmd("AUTH PLAIN " + GOOD), "235", "AUTH behind TLS")

@@ -10,20 +10,9 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from harness import HOST, Smtpd, is_reply, tap  # noqa: E402
+from smuggling import TERMINATORS, payload  # noqa: E402
 
 H = b"From: app@acme.example\r\n\r\n"
-SECOND = (b"MAIL FROM:<smuggled@acme.example>\r\nRCPT TO:<victim@dest.example>\r\nDATA\r\n"
-          b"From: smuggled@acme.example\r\n\r\nsmuggled\r\n.\r\n")
-SMUGGLING = {
-    "atk-A1 LF . CRLF": b"\n.\r\n", "atk-A2 CRLF . LF": b"\r\n.\n", "atk-A8 LF . LF": b"\n.\n",
-    "atk-A8 CR . CR": b"\r.\r", "atk-A8 CR . CRLF": b"\r.\r\n", "atk-A8 CRLF . CR": b"\r\n.\r",
-    "atk-A1 LF CR LF . CRLF": b"\n\r\n.\r\n", "atk-A5 CR NUL LF . CRLF": b"\r\0\n.\r\n",
-    "atk-A5 NUL CRLF . CRLF": b"\0\r\n.\r\n", "atk-A5 CRLF . CR NUL LF": b"\r\n.\r\0\n",
-    "atk-A5 CRLF . NUL CRLF": b"\r\n.\0\r\n", "atk-A6 CRLF . CR CR LF": b"\r\n.\r\r\n",
-    "atk-A6 CR CR LF . CR CR LF": b"\r\r\n.\r\r\n", "atk-A6 CR CR LF . CRLF": b"\r\r\n.\r\n",
-    "atk-A1 CRLF CR . CRLF": b"\r\n\r.\r\n", "atk-A1 LF CR . CRLF": b"\n\r.\r\n",
-}
-
 s = Smtpd(limits="\terrors 100\n\thops 100", listeners={
     "net": "tls none; auth networks 127.0.0.0/8 tenant acme",
     "submission": "tls starttls; auth required", "key": "tls none; auth required"})
@@ -43,7 +32,7 @@ def send_in_pieces(c, data, cut):
 
 def smuggle(name, terminator, port, cuts):
     """Never a second message: one refusal, then the end of the connection."""
-    data = H + b"one\r\ntwo" + terminator + SECOND
+    data = payload(H, terminator, b"smuggled@acme.example", b"victim@dest.example")
     bad = []
     for cut in cuts:
         c = begin(port)
@@ -61,10 +50,10 @@ def smuggle(name, terminator, port, cuts):
         if replies != ["550 5.5.2"]:
             bad.append((cut, replies))
         c.close()
-    tap.equal(bad, [], f"S01 {name} on {port}: 550 and closed, every split")
+    tap.equal(bad, [], f"S01 atk-{name} on {port}: 550 and closed, every split")
 
 
-for name, terminator in SMUGGLING.items():
+for name, terminator in TERMINATORS.items():
     smuggle(name, terminator, "net", [None] + list(range(len(terminator) + 1)))
     smuggle(name, terminator, "submission", [None])
 tap.ok(s.nothing("^stored"), "atk-A1 nothing was stored")
@@ -95,7 +84,7 @@ c.envelope()
 c.send(H + b"..dot\r\n.\r\n")
 c.reply()
 m = s.stored()
-tap.equal((m["crc"], m["flags"], m["size"]), ("good", "1", str(len(H) + 6)), "record: CRC, dots flag, size")
+tap.equal((m["crc"], m["flags"], m["size"], m["body"]), ("good", "1", "6", b".dot\r\n"), "record: CRC, dots flag, size")
 c.cmd("MAIL FROM:<app@acme.example> BODY=8BITMIME")
 c.cmd("RCPT TO:<x@y.example>")
 c.cmd("DATA")
@@ -117,6 +106,14 @@ is_reply(c.mail("From: a@acme.example\r\n\r\nusable\r\n"), "250 2.0.0", "A22 the
 tap.equal(s.stored()["content"][-10:], b"\r\nusable\r\n", "A22 nothing else was stored")
 is_reply(c.mail("from:\r\n =?utf-8?q?x?= (c)\r\n <a@acme.example>\r\n\r\n"), "250", "A22 folded From")
 s.stored()
+
+# The Message-ID goes into the log and the record, where a fold or a control byte has no place.
+for value, want in ((b"<a@b>\r\n (added later)", "<a@b>"), (b"\r\n <a@b>", "<a@b>"), (b"<a\x1b[31m@b>", "<a"), (b"<a\tb>", "<a"),
+                    (b"\x7f", "")):
+    data = b"Message-ID: " + value + b"\r\n" + H
+    is_reply(c.mail(data), "250", f"atk-J8 Message-ID {value!r}")
+    m = s.stored()
+    tap.ok(m and m["message-id"] == want and m["content"] == data, "A24 is stored, and leaves as it came", m)
 
 # Lines, header, hops, size.
 is_reply(c.mail(H + b"x" * 998 + b"\r\n"), "250", "A27 S21 998+CRLF")
@@ -202,7 +199,7 @@ for mode in ("none", "strip"):
     tap.match(m["front"], r"^X-Relay-Hops: 3\r\nDate: ", f"C3 C4 C6 {mode}: a loop guard, no Received")
     want = old + H if mode == "none" else b"X: y\r\n" + H
     tap.equal(m["content"], want, f"C4 C5 {mode}: existing fields")
-tap.equal(m["size"], str(len(b"X: y\r\n" + H)), "C5 size of what is stored")
+tap.ok(m["header"].endswith(b"X: y\r\n" + H), "C5 and the header ends as it did")
 parsed = email.message_from_bytes(m["front"].encode() + m["content"])
 tap.ok(parsed["From"] and parsed["Message-ID"] and not parsed["Received"], "C5 another parser agrees")
 

@@ -6,18 +6,21 @@
  *
  *	harness SMTPD CONFIG DIR [CERTIFICATE KEY]
  *
- * Orders: "qmgr hold|full|give|drop|new", "authd drop|new", "signd drop|new", "reload FILE",
- * "drain SECONDS", "quiet". Lines: "ready SERIAL", "refused TEXT", "auth ...", "mail ...", "ptr",
+ * Orders: "qmgr hold|full|give|drop|new", "qmgr write-fails|sync-fails" (segments on a full or a broken
+ * disk), "authd drop|new", "signd drop|new", "log stuck|file", "reload FILE", "drain SECONDS", "quiet",
+ * "room N" (for connections). Lines: "ready SERIAL", "refused TEXT", "auth ...", "mail ...", "ptr",
  * "stored N QID ...", "big N", "big_drop N", "exit STATUS". Message N stands in DIR/msg.N.
  *
  * authd: the secret "good" opens user U for tenant "acme" (user "foreign": tenant "other"), "temp" is
  * 454, "silent" is never answered, all else 535. Senders: <> is refused with A21's text, refused.example
- * with 550 5.7.1, silent.example is never answered. dnsd: 192.0.2.10 is client.example, 192.0.2.11 is
+ * with 550 5.7.1, silent.example is never answered; checked.example: recipients are asked about, those at
+ * full.example are over quota. dnsd: 192.0.2.10 is client.example, 192.0.2.11 is
  * never answered.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/pem.h>
 #include <signal.h>
 #include <stdio.h>
@@ -35,7 +38,8 @@
 #include "lib/segment.h"
 
 enum { SEGMENT_BYTES = 16 << 20, MASTER_FD = 3, TEXT_MAX = 64 << 20 };
-enum supply { GIVE, HOLD, FULL };
+#define SCRAM_SALT "0123456789abcdef"
+enum supply { GIVE, HOLD, FULL, WRITE_FAILS, SYNC_FAILS };
 
 struct harness {
 	struct loop *loop;
@@ -53,6 +57,8 @@ struct harness {
 	struct { uint64_t gen; int fd; } segments[64];
 	unsigned segments_count, messages;
 	bool quiet; /* messages are only counted */
+	unsigned room, here; /* for connections, 0: any number; how many there are */
+	int stuck;  /* where nobody reads the log */
 };
 
 static void
@@ -84,6 +90,16 @@ answer_auth(struct channel *ch, uint64_t req, uint16_t code, struct esc esc, con
 	    .tenant = view_str(tenant), .user = user, .why = view_str(code == 235 ? "" : "because"));
 }
 
+/* As in authd's store: no other name was ever issued. */
+static bool
+issued(struct view user)
+{
+	for (size_t i = 0; i < user.n; i++)
+		if (user.p[i] < 0x20 || user.p[i] >= 0x7f)
+			return false;
+	return true;
+}
+
 static bool
 on_auth(struct harness *d, struct channel *ch, struct ipc_auth *m, int *fd)
 {
@@ -95,7 +111,7 @@ on_auth(struct harness *d, struct channel *ch, struct ipc_auth *m, int *fd)
 	buf_free(&user);
 	if (view_is(m->secret, "temp"))
 		answer_auth(ch, m->req, 454, ESC(4, 7, 0), "Try later", "", VIEW(""));
-	else if (view_is(m->secret, "good") || view_starts(m->secret, "long"))
+	else if ((view_is(m->secret, "good") || view_starts(m->secret, "long")) && issued(m->user))
 		answer_auth(ch, m->req, 235, ESC(2, 7, 0), "", view_is(m->user, "foreign") ? "other" : "acme",
 		    m->user);
 	else if (!view_is(m->secret, "silent"))
@@ -127,10 +143,141 @@ on_mail_check(struct harness *d, struct channel *ch, struct ipc_mail_check *m, i
 		esc = ESC(5, 7, 1);
 		text = VIEW("Sender domain not registered");
 	}
-	IPC_SEND(ch, mail_result, .req = m->req, .code = code, .esc = esc_pack(esc), .text = text);
+	bool checked = view_is(domain, "checked.example"), fixed = view_is(domain, "fixed.example");
+	bool verp = view_is(domain, "verp.example");
+	IPC_SEND(ch, mail_result, .req = m->req, .code = code, .esc = esc_pack(esc), .text = text,
+	    .check_rcpts = checked, .reserved_s = checked ? 77 : 0,
+	    .header_from_tenant = view_is(domain, "strict.example"),
+	    .hold = view_is(domain, "held.example"), .key_serial = verp ? 42 : 0,
+	    .rewrite = fixed ? SENDER_REPLACE : verp ? SENDER_TOKEN : SENDER_KEEP,
+	    .sender = fixed ? VIEW("bounce@other.example") : verp ? VIEW("@bounce.example") : VIEW(""));
 	return true;
 }
 
+static bool
+on_connect(struct harness *d, struct channel *ch, struct ipc_connect *m, int *fd)
+{
+	bool full = d->room && d->here >= d->room;
+
+	(void)fd;
+	d->here++;
+	if (m->req)
+		IPC_SEND(ch, connect_result, .req = m->req, .code = full ? 421 : 220,
+		    .esc = esc_pack(full ? ESC(4, 7, 0) : ESC(0, 0, 0)),
+		    .text = full ? VIEW("Error: too many connections") : VIEW(""));
+	return true;
+}
+
+static bool
+on_disconnect(struct harness *d, struct channel *ch, struct ipc_disconnect *m, int *fd)
+{
+	(void)ch, (void)m, (void)fd;
+	d->here--;
+	return true;
+}
+
+/* The secret is "good" for every user. */
+static void
+scram_key(unsigned char stored[32], unsigned char server[32])
+{
+	unsigned char salted[32], client[32];
+
+	PKCS5_PBKDF2_HMAC("good", 4, (const unsigned char *)SCRAM_SALT, 16, 4096, EVP_sha256(), 32, salted);
+	HMAC(EVP_sha256(), salted, 32, (const unsigned char *)"Client Key", 10, client, NULL);
+	HMAC(EVP_sha256(), salted, 32, (const unsigned char *)"Server Key", 10, server, NULL);
+	EVP_Digest(client, 32, stored, NULL, EVP_sha256(), NULL);
+}
+
+static bool
+on_scram_start(struct harness *d, struct channel *ch, struct ipc_scram_start *m, int *fd)
+{
+	(void)d, (void)fd;
+	say("scram %.*s", VIEW_ARG(m->user));
+	if (!view_is(m->user, "silent"))
+		IPC_SEND(ch, scram_salt, .req = m->req, .salt = VIEW(SCRAM_SALT), .iterations = 4096);
+	return true;
+}
+
+static bool
+on_scram_finish(struct harness *d, struct channel *ch, struct ipc_scram_finish *m, int *fd)
+{
+	unsigned char stored[32], server[32], key[32], got[32];
+
+	(void)d, (void)fd;
+	scram_key(stored, server);
+	HMAC(EVP_sha256(), stored, 32, (const unsigned char *)m->message.p, m->message.n, key, NULL);
+	for (int i = 0; i < 32; i++)
+		key[i] ^= (unsigned char)m->proof.p[i];
+	EVP_Digest(key, 32, got, NULL, EVP_sha256(), NULL);
+	HMAC(EVP_sha256(), server, 32, (const unsigned char *)m->message.p, m->message.n, key, NULL);
+	if (memcmp(got, stored, 32))
+		answer_auth(ch, m->req, 535, ESC(5, 7, 8), "Error: authentication failed", "", VIEW(""));
+	else
+		IPC_SEND(ch, auth_result, .req = m->req, .code = 235, .esc = esc_pack(ESC(2, 7, 0)),
+		    .tenant = VIEW("acme"), .user = m->user, .server_signature = view_of(key, 32));
+	return true;
+}
+
+/* Recipients at full.example are over quota. */
+static bool
+on_rcpt_check(struct harness *d, struct channel *ch, struct ipc_rcpt_check *m, int *fd)
+{
+	struct buf results = BUF_INIT(IPC_BULK_MAX);
+	struct view names = m->rcpts;
+	struct ipc_rcpt_name name;
+
+	(void)d, (void)fd;
+	say("rcpts %u", m->count);
+	while (ipc_next(&ipc_desc_rcpt_name, &names, &name)) {
+		struct view domain = name.addr;
+		view_cut(&domain, '@');
+		struct reply { uint16_t code; struct esc esc; const char *text; } r = { 250, ESC(2, 1, 5), "Ok" };
+		if (view_is(domain, "full.example"))
+			r = (struct reply){ 452, ESC(4, 7, 0), "Quota exceeded" };
+		else if (view_is(domain, "bounce.example") && !view_starts(name.addr, "b-good@"))
+			r = (struct reply){ 550, ESC(5, 7, 1), "No such return address" };
+		else if (m->tenant.n == 0 && !view_is(domain, "hosted.example") &&
+		    !view_is(domain, "bounce.example"))
+			r = (struct reply){ 554, ESC(5, 7, 1), "Relay access denied" };
+		IPC_RECORD(&results, rcpt_verdict, .code = r.code, .esc = esc_pack(r.esc), .text = view_str(r.text));
+	}
+	IPC_SEND(ch, rcpt_result, .req = m->req, .results = buf_view(&results));
+	buf_free(&results);
+	return true;
+}
+
+static bool
+on_txn_end(struct harness *d, struct channel *ch, struct ipc_txn_end *m, int *fd)
+{
+	(void)ch, (void)fd;
+	if (!d->quiet)
+		say("txn_end at=%llu stored=%d rcpts=%u reserved=%u", (unsigned long long)m->reserved_s,
+		    m->stored, m->rcpts, m->reserved);
+	return true;
+}
+
+static bool
+on_from_check(struct harness *d, struct channel *ch, struct ipc_from_check *m, int *fd)
+{
+	struct view domains = m->domains, other = VIEW("");
+	struct ipc_from_domain at;
+	bool hang = false, silent = false;
+
+	(void)fd;
+	while (ipc_next(&ipc_desc_from_domain, &domains, &at)) {
+		hang |= view_is(at.domain, "hang.example");
+		silent |= view_is(at.domain, "silent.example");
+		if (!view_iis(at.domain, "strict.example") && other.n == 0)
+			other = at.domain;
+	}
+	if (!d->quiet)
+		say("from_check");
+	if (!hang)
+		IPC_SEND(ch, from_result, .req = m->req, .ok = other.n == 0, .failed = silent, .domain = other);
+	return true;
+}
+
+/* "b-good" is a return address of ours. */
 static bool
 authd_frame(struct channel *ch, uint16_t type, struct view body, int *fd)
 {
@@ -155,6 +302,17 @@ make_file(struct harness *d, const char *kind, uint64_t number)
 	if (fd < 0)
 		die(path);
 	return fd;
+}
+
+/* Devices behave as disks do: writes to the one have no space, those to the other cannot be synced. */
+static void
+give_device(struct harness *d, const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		die(path);
+	IPC_SEND_FD(&d->qmgr, fd, segment, .gen = ++d->next_gen, .start = SEGMENT_DATA, .size = SEGMENT_BYTES);
 }
 
 static void
@@ -182,6 +340,8 @@ supply(struct harness *d)
 		IPC_SEND(&d->qmgr, no_space, .count = d->wanted);
 	for (; d->supply == GIVE && d->wanted; d->wanted--)
 		give_segment(d);
+	for (; (d->supply == WRITE_FAILS || d->supply == SYNC_FAILS) && d->wanted; d->wanted--)
+		give_device(d, d->supply == WRITE_FAILS ? "/dev/full" : "/dev/null");
 }
 
 static bool
@@ -229,10 +389,16 @@ print_stored(struct harness *d, const struct record *r, const struct envelope *e
 	char qid[QID_CHARS + 1];
 
 	buf_printf(&b, "stored %u %s crc=%s from=<%.*s> tenant=%.*s user=%.*s client=%.*s session=%.*s "
-	    "size=%llu flags=%u front=%u message-id=%.*s to=", d->messages, qid_text(env->qid, qid),
+	    "size=%llu flags=%u front=%u message-id=%.*s original=%.*s return=%.*s serial=%u tag=%.*s batch=%.*s "
+	    "label=%.*s kinds=", d->messages, qid_text(env->qid, qid),
 	    crc_good ? "good" : "BAD", VIEW_ARG(env->sender), VIEW_ARG(env->tenant), VIEW_ARG(env->user),
 	    VIEW_ARG(env->client), VIEW_ARG(env->session), (unsigned long long)env->size, env->flags,
-	    r->front_len, VIEW_ARG(env->message_id));
+	    r->front_len, VIEW_ARG(env->message_id), VIEW_ARG(env->sender_original),
+	    VIEW_ARG(env->return_domain), env->key_serial, VIEW_ARG(env->tag), VIEW_ARG(env->batch),
+	    VIEW_ARG(env->label));
+	for (uint32_t i = 0; i < env->nrcpt; i++)
+		buf_printf(&b, "%u", env->rcpts[i].kind);
+	buf_puts(&b, " to=");
 	for (uint32_t i = 0; i < env->nrcpt; i++)
 		buf_printf(&b, "%s<%.*s>", i ? "," : "", VIEW_ARG(env->rcpts[i].addr));
 	say("%s", buf_cstr(&b));
@@ -498,6 +664,28 @@ open_qmgr(struct harness *d)
 }
 
 static void
+log_to_file(struct harness *d)
+{
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s/log", d->dir);
+	int log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	IPC_SEND_FD(&d->master, log, log, .kind = LOG_KIND_FILE);
+}
+
+/* A system log that takes nothing: a socket that nobody reads. */
+static void
+log_stuck(struct harness *d)
+{
+	int fds[2];
+
+	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, fds) < 0)
+		die("socketpair");
+	d->stuck = fds[0];
+	IPC_SEND_FD(&d->master, fds[1], log, .kind = LOG_KIND_SYSLOG);
+}
+
+static void
 start(struct harness *d, const char *program, const char *config)
 {
 	static const struct channel_ops ops = { master_frame, master_closed };
@@ -519,9 +707,7 @@ start(struct harness *d, const char *program, const char *config)
 	if (channel_open(&d->master, d->loop, fds[0], &ops, d, ROLE_SMTPD, 0) < 0)
 		die("channel");
 	IPC_SEND(&d->master, setup, .role = ROLE_SMTPD, .instances = 1, .dir = view_str(d->dir));
-	snprintf(path, sizeof(path), "%s/log", d->dir);
-	int log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-	IPC_SEND_FD(&d->master, log, log, .kind = LOG_KIND_FILE);
+	log_to_file(d);
 	snprintf(path, sizeof(path), "%s/events", d->dir);
 	int events = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	IPC_SEND_FD(&d->master, events, log, .kind = LOG_KIND_EVENTS);
@@ -536,9 +722,9 @@ static void
 order(struct harness *d, const char *text)
 {
 	static const char *const supplies[] = { [GIVE] = "qmgr give", [HOLD] = "qmgr hold",
-		[FULL] = "qmgr full" };
+		[FULL] = "qmgr full", [WRITE_FAILS] = "qmgr write-fails", [SYNC_FAILS] = "qmgr sync-fails" };
 
-	for (unsigned i = 0; i < 3; i++)
+	for (unsigned i = 0; i <= SYNC_FAILS; i++)
 		if (strcmp(text, supplies[i]) == 0)
 			d->supply = i;
 	if (strcmp(text, "quiet") == 0)
@@ -548,15 +734,21 @@ order(struct harness *d, const char *text)
 	else if (strcmp(text, "qmgr new") == 0)
 		open_qmgr(d);
 	else if (strcmp(text, "authd drop") == 0)
-		drop_peer(d, &d->authd, ROLE_AUTHD);
+		drop_peer(d, &d->authd, ROLE_AUTHD), d->here = 0;
 	else if (strcmp(text, "authd new") == 0)
 		open_peer(d, &d->authd, authd_frame, ROLE_AUTHD);
 	else if (strcmp(text, "signd drop") == 0)
 		drop_peer(d, &d->signd, ROLE_SIGND);
 	else if (strcmp(text, "signd new") == 0)
 		open_peer(d, &d->signd, signd_frame, ROLE_SIGND);
+	else if (strcmp(text, "log stuck") == 0)
+		log_stuck(d);
+	else if (strcmp(text, "log file") == 0)
+		log_to_file(d);
 	else if (strncmp(text, "reload ", 7) == 0)
 		send_config(d, text + 7);
+	else if (strncmp(text, "room ", 5) == 0)
+		d->room = (unsigned)atoi(text + 5);
 	else if (strncmp(text, "drain ", 6) == 0)
 		IPC_SEND(&d->master, drain, .deadline_s = (uint32_t)atoi(text + 6));
 	if (channel_is_open(&d->qmgr))

@@ -28,6 +28,9 @@ LISTENERS = {
     "far": "tls none; auth networks 192.0.2.0/24 tenant acme",
 }
 HOST = "mta.test"
+# The fields that smtpd puts on top.
+OURS = re.compile(rb"(Received: from [^\r]*\r\n(\t[^\r]*\r\n)*|X-Relay-Hops: \d+\r\n)"
+                  rb"(Date: \w[^\r]*\r\n)?(Message-ID: <[0-9a-f.]+@mta\.test>\r\n)?")
 GOOD = base64.b64encode(b"\0app\0good").decode()
 
 
@@ -65,15 +68,17 @@ class Smtpd:
         self.conf = self.write_conf("conf", limits, extra)
         self.p = subprocess.Popen(
             [*wrapper, os.path.join(BUILD, "t/smtpd/harness"), os.path.join(BUILD, "smtpd/smtpd"), self.conf,
-             self.dir, cert, key], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.lines = queue.Queue()
+             self.dir, cert, key], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            stderr=open(os.path.join(self.dir, "stderr"), "w"))
+        self.lines, self.kept = queue.Queue(), []
         threading.Thread(target=self._read, daemon=True).start()
         self.pid = 0
         first = [self.line(), self.line()]
         for text in first:
             if text.startswith("pid "):
                 self.pid = int(text[4:])
-        tap.ok("ready 1" in first, f"smtpd {name} is ready", first)
+        tap.ok("ready 1" in first, f"smtpd {name} is ready", first + [self.complaints()])
+        self.clean = 0
 
     def write_conf(self, file, limits="", extra=""):
         path = os.path.join(self.dir, file)
@@ -81,7 +86,8 @@ class Smtpd:
             f"listen {n} {{\n\taddress {self.address}:{self.ports[n]}\n\t" +
             text.replace("; ", "\n\t") + "\n}\n" for n, text in self.listeners.items())
         with open(path, "w") as f:
-            f.write(f"hostname {HOST}\nlog {{\n\tevents {self.dir}/events\n}}\nlimits {{\n\tauth-delay 0s\n{limits}\n}}\n{extra}\n{blocks}"
+            delay = "" if "auth-delay" in limits else "\tauth-delay 0s\n"
+            f.write(f"hostname {HOST}\nlog {{\n\tevents {self.dir}/events\n}}\nlimits {{\n{delay}{limits}\n}}\n{extra}\n{blocks}"
                     "certificate default {\n\tchain /c\n\tkey /k\n}\n")
         return path
 
@@ -91,6 +97,8 @@ class Smtpd:
         self.lines.put("EOF")
 
     def line(self, seconds=20):
+        if self.kept:
+            return self.kept.pop(0)
         try:
             return self.lines.get(timeout=seconds)
         except queue.Empty:
@@ -111,13 +119,21 @@ class Smtpd:
         """No line of that kind comes in this time."""
         return self.until(pattern, seconds).startswith("(no line")
 
-    def order(self, text):
+    def order(self, text, keep=False):
+        """Lines in front of the answer are dropped, or kept for later."""
         self.p.stdin.write(text + "\n")
         self.p.stdin.flush()
-        return self.until(re.escape("did " + text))
+        if not keep:
+            return self.until(re.escape("did " + text))
+        before, self.kept = self.kept, []
+        while (line := self.line()) not in ("did " + text, "EOF", "(nothing)"):
+            before.append(line)
+        self.kept = before
+        return line
 
     def stored(self, seconds=20):
-        """The next message: its line as a dict, content and front as bytes."""
+        """The next message: its line as a dict; front: what was added, content: what the client sent of it; header and
+        body as they are stored."""
         text = self.until("^stored ", seconds)
         m = re.match(r"stored (\d+) (\w+) (.*) to=(.*)$", text)
         if not m:
@@ -126,8 +142,45 @@ class Smtpd:
         with open(os.path.join(self.dir, f"msg.{m[1]}"), "rb") as f:
             data = f.read()
         n = int(d["front"])
-        d.update(qid=m[2], to=m[4].split(","), front=data[:n].decode(), content=data[n:])
+        ours = OURS.match(data).end()
+        d.update(qid=m[2], to=m[4].split(","), front=data[:ours].decode(), content=data[ours:], header=data[:n],
+                 body=data[n:])
         return d
+
+    def complaints(self):
+        """What smtpd, a sanitizer or the harness wrote to standard error."""
+        with open(os.path.join(self.dir, "stderr"), errors="replace") as f:
+            return f.read()
+
+    def unharmed(self, name, port="net"):
+        """What every attack must leave (the head of ATTACKS): the process, no word from a sanitizer, and a next
+        session that works. The messages stored since the last call, without the one that it sends."""
+        self.clean += 1
+        mark, others, why = f"<clean-{self.clean}@acme.example>", [], ""
+        try:
+            with open(f"/proc/{self.pid}/stat") as f:
+                if f.read().rpartition(")")[2].split()[0] == "Z":
+                    why = "it ended"
+            c = self.ready(port)
+            got = c.mail(f"From: a@acme.example\r\nMessage-ID: {mark}\r\n\r\n")
+            c.close()
+            if not got.startswith("250"):
+                why = f"a clean session: {got}"
+        except OSError as e:
+            why = str(e)
+        while not why:
+            m = self.stored()
+            if m is None:
+                why = "its message is not stored"
+            elif m["message-id"] == mark:
+                break
+            else:
+                others.append(m)
+        if "Sanitizer" in self.complaints() or "runtime error" in self.complaints():
+            why += self.complaints()
+        if why:
+            tap.ok(False, f"{name}: harms nobody else", why + self.complaints()[-2000:])
+        return others
 
     def log(self):
         with open(os.path.join(self.dir, "log")) as f:
@@ -157,7 +210,7 @@ class Smtpd:
     def end(self, status=0, name="smtpd ends clean"):
         self.order("drain 10")
         text = self.until("^exit ")
-        tap.equal(text, f"exit {status}", name)
+        tap.ok(text == f"exit {status}", name, f"{text}\n{self.complaints()}")
         self.p.stdin.close()
         self.p.wait(10)
 

@@ -143,6 +143,13 @@ tap.ok(b"(in reply to RCPT TO command)" in parts[0].get_payload(decode=True), "t
 tap.ok(s.wait_log(rf"{qid}: sender non-delivery notification: \w+"), "log: sender non-delivery notification")
 tap.ok(s.wait_log(rf"{qid}: removed"), "log: removed")
 
+# Of a large message, whose body is in a file of its own, the header comes back.
+n = len(inbox.messages)
+submit(s, secret, rcpts=("unknown@rcpt.test",), subject="large one", body="0123456789" * 9 + "\r\n" + ("x" * 78 + "\r\n") * 20000)
+m = email.message_from_bytes(inbox.wait(n + 1)[n]["data"])
+tap.equal(m.get_payload()[2].get_content_type(), "text/rfc822-headers", "H7 of a large message the header is returned")
+tap.ok("Subject: large one" in m.get_payload()[2].get_payload(), "and it is all there")
+
 # DNS states
 for rcpt, dsn in (("x@null.test", "5.1.10"), ("x@nothere.rcpt.test", "5.1.2|5.4.4"), ("x@loop.test", "5.4.6")):
     n = len(inbox.messages)

@@ -107,7 +107,7 @@ s.mtactl("reload")
 s.stop()
 r = s.mtactl("queue", "list", check=False)
 tap.ok(r.returncode == 1 and "not running" in r.stderr, "with the suite down a clear error", r.stderr)
-s.mtactl("--offline", "tenant", "add", "later")
+s.mtactl("--offline", "tenant", "add", "later", "--enabled")
 secret2 = s.mtactl("--offline", "key", "issue", "later", "app9", json_rows=True)[0]["secret"]
 s.mtactl("--offline", "domain", "add", "later", "later.test", "--verified")
 s.start()

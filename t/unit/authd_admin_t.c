@@ -1,162 +1,24 @@
 /* SPDX-License-Identifier: ISC */
-/* The admin's commands on a store, as mtactl --offline runs them. */
-#include <dirent.h>
-#include <fcntl.h>
-#include <stdarg.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include "authd/admin.h"
-#include "authd/check.h"
-#include "lib/log.h"
-#include "t/tap.h"
-
-static char top[] = "/tmp/ekiden-admin-XXXXXX";
-
-struct fixture {
-	struct authd_store *store;
-	struct hasher hasher;
-	struct buf rows; /* "field=value ..." a line; times and the secret as they are */
-	struct buf text; /* of the end */
-	int status, count;
-};
-
-static struct view
-next_frame(struct view *frames, uint16_t *type)
-{
-	uint32_t n = view_get_u32(frames);
-
-	*type = view_get_u16(frames);
-	(void)view_get_u16(frames);
-	return view_get(frames, n);
-}
-
-static void
-take_row(struct fixture *f, struct view body)
-{
-	struct ipc_ctl_row row;
-	struct ipc_ctl_field field;
-
-	if (!ipc_get(&ipc_desc_ctl_row, body, &row))
-		abort();
-	f->count++;
-	while (row.fields.n && ipc_next(&ipc_desc_ctl_field, &row.fields, &field)) {
-		buf_putv(&f->rows, field.name);
-		buf_putc(&f->rows, '=');
-		buf_putv(&f->rows, field.value);
-		buf_putc(&f->rows, row.fields.n ? ' ' : '\n');
-	}
-}
-
-/* Runs "command" with name, value pairs up to NULL; returns the exit status. */
-static int
-run(struct fixture *f, const char *command, ...)
-{
-	struct buf args = BUF_INIT(65536), frames = BUF_INIT(64 << 20);
-	struct ipc_ctl_end end;
-	uint16_t type;
-	va_list ap;
-
-	va_start(ap, command);
-	for (const char *name; (name = va_arg(ap, const char *)) != NULL;)
-		IPC_RECORD(&args, ctl_arg, .name = view_str(name),
-		    .value = view_str(va_arg(ap, const char *)));
-	va_end(ap);
-	buf_clear(&f->rows);
-	buf_clear(&f->text);
-	f->count = 0;
-	f->status = -1;
-	if (ctl_run_local(authd_commands, f->store, view_str(command), buf_view(&args), &frames) <
-	    0)
-		abort();
-	for (struct view v = buf_view(&frames); v.n;) {
-		struct view body = next_frame(&v, &type);
-		if (type == IPC_TYPE_ctl_row) {
-			take_row(f, body);
-		} else if (type == IPC_TYPE_ctl_end && ipc_get(&ipc_desc_ctl_end, body, &end)) {
-			f->status = end.status;
-			buf_putv(&f->text, end.text);
-		}
-	}
-	buf_free(&args);
-	buf_free(&frames);
-	return f->status;
-}
-
-/* The value of a field of the last rows, owned. */
-static char *
-value_of(struct fixture *f, const char *field)
-{
-	char want[80];
-
-	snprintf(want, sizeof(want), "%s=", field);
-	const char *at = strstr(buf_cstr(&f->rows), want);
-	if (at == NULL)
-		return x_strdup("");
-	at += strlen(want);
-	return x_strndup(view_of(at, strcspn(at, " \n")));
-}
-
-static uint16_t
-auth(struct fixture *f, const char *user, const char *secret)
-{
-	struct check_identity id;
-	struct policy_reply r;
-
-	check_auth(f->store, &f->hasher, view_str(user), view_str(secret), &id, &r);
-	return r.code;
-}
-
-static uint16_t
-mail(struct fixture *f, const char *tenant, const char *user, const char *sender)
-{
-	struct policy_reply r;
-
-	check_mail(f->store, view_str(tenant), view_str(user), view_str(sender), &r);
-	return r.code;
-}
+/* The admin's commands: tenants, keys, domains. */
+#include "t/unit/admin_fixture.h"
 
 static void
 test_tenants(struct fixture *f)
 {
-	is_int(run(f, "tenant add", "name", "acme", NULL), 0, "tenant add");
-	is_int(run(f, "tenant add", "name", "acme", NULL), 1, "twice");
+	is_int(run(f, "tenant add", "name", "acme", "enabled", "", NULL), 0, "tenant add");
+	is_int(run(f, "tenant add", "name", "acme", NULL), 2, "twice");
 	is_str(buf_cstr(&f->text), "tenant acme is there already", "and why not");
 	is_int(run(f, "tenant add", "name", "bad name", NULL), 2, "a bad name is wrong use");
-	is_int(run(f, "tenant add", "name", "beta", "disabled", "", NULL), 0, "off from the start");
+	is_int(run(f, "tenant add", "name", "beta", NULL), 0, "A4 a tenant is off from the start");
 	is_int(run(f, "tenant show", "name", "beta", NULL), 0, "tenant show");
 	ok(strstr(buf_cstr(&f->rows), "tenant=beta enabled=0 keys=0 domains=0 created=1") != NULL,
 	    "shows it: %s", buf_cstr(&f->rows));
 	is_int(run(f, "tenant enable", "name", "beta", NULL), 0, "enable");
 	is_int(run(f, "tenant enable", "name", "beta", NULL), 0, "enabled already");
-	is_int(run(f, "tenant show", "name", "nobody", NULL), 1, "show nobody");
+	is_int(run(f, "tenant show", "name", "nobody", NULL), 2, "show nobody");
 	is_str(buf_cstr(&f->text), "there is no tenant nobody", "says so");
 	is_int(run(f, "tenant list", NULL), 0, "tenant list");
 	is_int(f->count, 2, "two of them");
-}
-
-/* Is the text in any file of the store? */
-static bool
-on_disk(const char *dir, const char *text)
-{
-	struct buf path = BUF_INIT(4096);
-	bool found = false;
-	DIR *d = opendir(dir);
-	char *content = x_malloc(32 << 20);
-
-	for (struct dirent *e; (e = readdir(d)) != NULL;) {
-		buf_clear(&path);
-		buf_printf(&path, "%s/%s", dir, e->d_name);
-		int fd = open(buf_cstr(&path), O_RDONLY);
-		ssize_t n = fd >= 0 ? read(fd, content, 32 << 20) : -1;
-		found |= n > 0 && memmem(content, (size_t)n, text, strlen(text)) != NULL;
-		if (fd >= 0)
-			close(fd);
-	}
-	closedir(d);
-	free(content);
-	buf_free(&path);
-	return found;
 }
 
 static void
@@ -185,7 +47,7 @@ test_keys(struct fixture *f, const char *dir)
 	ok(!on_disk(top, secret) && on_disk(top, "key alice issued"), "nor in the log (atk-E8)");
 
 	is_int(
-	    run(f, "key issue", "tenant", "acme", "user", "alice", NULL), 1, "the name again (A5)");
+	    run(f, "key issue", "tenant", "acme", "user", "alice", NULL), 2, "the name again (A5)");
 	is_str(buf_cstr(&f->text), "user name alice was issued before: names are never used again",
 	    "and why not");
 	is_int(run(f, "key issue", "tenant", "acme", "user", "alice-2", NULL), 0, "rotation (A7)");
@@ -198,10 +60,10 @@ test_keys(struct fixture *f, const char *dir)
 	is_int(auth(f, "alice", secret), 535, "revoked");
 	is_int(auth(f, "alice-2", second), 235, "the other one is not");
 	is_int(run(f, "key revoke", "user", "alice", NULL), 0, "revoked already");
-	is_int(run(f, "key issue", "tenant", "acme", "user", "alice", NULL), 1,
+	is_int(run(f, "key issue", "tenant", "acme", "user", "alice", NULL), 2,
 	    "a revoked name is not issued again (A5)");
 	ok(strstr(buf_cstr(&f->text), "revoked") != NULL, "and why not: %s", buf_cstr(&f->text));
-	is_int(run(f, "key issue", "tenant", "nobody", "user", "x", NULL), 1, "no such tenant");
+	is_int(run(f, "key issue", "tenant", "nobody", "user", "x", NULL), 2, "no such tenant");
 	is_int(run(f, "key issue", "tenant", "acme", "user", "a b", NULL), 2, "a bad user name");
 	is_int(run(f, "key issue", "tenant", "acme", "user", "x", "note", "a\nb", NULL), 2,
 	    "bad note");
@@ -240,7 +102,7 @@ test_domains(struct fixture *f)
 	run(f, "domain show", "domain", "EXAMPLE.com", NULL);
 	ok(strstr(buf_cstr(&f->rows), "forced=1") && !strstr(buf_cstr(&f->rows), "txt_"), "forced");
 
-	is_int(run(f, "domain add", "tenant", "beta", "domain", "example.com", NULL), 1,
+	is_int(run(f, "domain add", "tenant", "beta", "domain", "example.com", NULL), 2,
 	    "one tenant each");
 	is_int(run(f, "domain add", "tenant", "acme", "domain", "\xe4\xbe\x8b\xe3\x81\x88.jp",
 		   "verified", "", NULL),
@@ -256,7 +118,7 @@ test_domains(struct fixture *f)
 	is_int(run(f, "domain list", "tenant", "beta", NULL), 0, "of another tenant");
 	is_int(f->count, 0, "none");
 	is_int(run(f, "domain delete", "domain", "example.com", NULL), 0, "domain delete");
-	is_int(run(f, "domain delete", "domain", "example.com", NULL), 1, "gone");
+	is_int(run(f, "domain delete", "domain", "example.com", NULL), 2, "gone");
 	is_int(mail(f, "acme", "alice-2", "a@example.com"), 550, "no mail any more");
 	free(name);
 	free(value);
@@ -268,13 +130,13 @@ test_delete(struct fixture *f)
 	is_int(run(f, "tenant delete", "name", "acme", NULL), 1, "tenant delete with keys in use");
 	ok(strstr(buf_cstr(&f->text), "--force") != NULL, "says how: %s", buf_cstr(&f->text));
 	is_int(run(f, "tenant delete", "name", "acme", "force", "", NULL), 0, "--force");
-	is_int(run(f, "tenant show", "name", "acme", NULL), 1, "gone");
+	is_int(run(f, "tenant show", "name", "acme", NULL), 2, "gone");
 	run(f, "domain list", NULL);
 	is_int(f->count, 0, "its domains too");
-	run(f, "tenant add", "name", "acme", NULL);
+	run(f, "tenant add", "name", "acme", "enabled", "", NULL);
 	run(f, "key list", "tenant", "acme", NULL);
 	is_int(f->count, 0, "a new tenant of that name has none of the old keys");
-	is_int(run(f, "key issue", "tenant", "acme", "user", "alice-2", NULL), 1,
+	is_int(run(f, "key issue", "tenant", "acme", "user", "alice-2", NULL), 2,
 	    "but their names stay taken (A5)");
 	run(f, "key show", "user", "alice-2", NULL);
 	ok(strstr(buf_cstr(&f->rows), "state=revoked") != NULL, "as tombstones");
@@ -314,36 +176,17 @@ test_long_list(struct fixture *f)
 int
 main(void)
 {
-	struct fixture f = { .rows = BUF_INIT(1 << 20), .text = BUF_INIT(4096) };
-	struct buf dir = BUF_INIT(256), command = BUF_INIT(256);
-	struct err e;
+	struct fixture f;
 
-	if (mkdtemp(top) == NULL || hasher_open(&f.hasher, &e) < 0)
-		return 1;
-	/* What the changes write to the log. */
-	buf_printf(&dir, "%s/log", top);
-	log_init("ekiden/authd", "host", LOG_LEVEL_INFO);
-	log_open(open(buf_cstr(&dir), O_WRONLY | O_CREAT | O_APPEND, 0600), false);
-	buf_clear(&dir);
-	buf_printf(&dir, "%s/store", top);
-	f.store = store_open(buf_cstr(&dir), &e);
-	if (!ok(f.store != NULL, "open a new store"))
+	if (!fixture_open(&f))
 		return 1;
 	test_tenants(&f);
-	test_keys(&f, buf_cstr(&dir));
+	test_keys(&f, f.dir);
 	test_domains(&f);
 	test_delete(&f);
 	test_long_list(&f);
-	store_close(&f.store);
 	ok(on_disk(top, "key alice issued to tenant acme\n") && on_disk(top, "admin uid="),
 	    "every change is in the log, with who made it");
-	buf_printf(&command, "rm -rf %s", top);
-	if (system(buf_cstr(&command)) != 0)
-		return 1;
-	hasher_close(&f.hasher);
-	buf_free(&dir);
-	buf_free(&command);
-	buf_free(&f.rows);
-	buf_free(&f.text);
+	fixture_close(&f);
 	return done_testing();
 }

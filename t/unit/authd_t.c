@@ -218,7 +218,7 @@ test_questions(struct suite *s)
 {
 	struct ipc_mail_result m;
 
-	call(s, "tenant add", "name", "acme", NULL, NULL);
+	call(s, "tenant add", "name", "acme", "enabled", "");
 	is_int(result(s), 0, "tenant add over the control connection");
 	call(s, "key issue", "tenant", "acme", "user", "alice");
 	is_int(result(s), 0, "key issue");
@@ -374,7 +374,14 @@ test_damage(struct suite *s)
 	start(s);
 	is_int(auth(s, s->smtpd, "alice", "x"), 454, "a damaged database refuses for now only");
 	is_view(s->auth.text, "Temporary authentication failure", "and says so");
-	is_int(ended(s), 0, "then the process makes room for a new one");
+	is_int(mail(s, s->smtpd, "a@example.com"), 451, "senders, too");
+	call(s, "key show", "user", "alice", NULL, NULL);
+	is_int(result(s), 1, "commands fail");
+	ok(strstr(s->end, "keys") != NULL, "with what is damaged: %s", s->end);
+	SEND(s->master, drain, .deadline_s = 20);
+	close(s->smtpd);
+	s->smtpd = -1;
+	is_int(ended(s), 0, "it serves so until it is told to stop: a new process would find the same");
 	buf_free(&path);
 }
 

@@ -12,20 +12,11 @@ struct outcome {
 	bool end;
 	enum header_fault fault;
 	uint64_t size;
-	uint32_t hops;
-	unsigned seen;
+	uint32_t hops, dkim;
 	bool dots, eight_bit, eight_bit_header;
 	size_t rest; /* bytes behind the end of the data */
-	struct buf out, fields;
+	struct buf out, fields; /* header and body; names and values of the well-formed fields */
 };
-
-static void
-on_field(void *ctx, struct view name, struct view value)
-{
-	struct buf *b = ctx;
-
-	buf_printf(b, "%.*s=%.*s;", (int)name.n, name.p, (int)value.n, value.p);
-}
 
 static void
 free_outcome(struct outcome *o)
@@ -34,36 +25,59 @@ free_outcome(struct outcome *o)
 	buf_free(&o->fields);
 }
 
+static void
+put_field(struct buf *b, struct view name, struct view value)
+{
+	buf_putv(b, name);
+	buf_putc(b, '=');
+	buf_putv(b, value);
+	buf_putc(b, ';');
+}
+
+static void
+read_list(struct header_list *l, bool strip, struct outcome *o)
+{
+	for (uint32_t i = 0; i < l->count; i++)
+		if (l->fields[i].id != HEADER_MALFORMED)
+			put_field(&o->fields, header_list_name(l, i), header_list_value(l, i));
+	o->hops = header_list_hops(l);
+	o->dkim = l->counts[HEADER_DKIM];
+	if (strip)
+		header_list_delete_all(l, HEADER_RECEIVED);
+	header_list_write(l, &o->out);
+}
+
 /* Scans data, cut at the given places (ascending). Each piece is a copy of its own, of its exact size. */
 static void
 scan(struct view data, const size_t *cuts, size_t ncuts, bool strip, struct outcome *o)
 {
+	struct buf body = BUF_INIT(OUT_MAX);
+	struct header_list l;
 	struct header_scan h;
 	size_t from = 0;
 
 	*o = (struct outcome){ .out = BUF_INIT(OUT_MAX), .fields = BUF_INIT(OUT_MAX) };
-	header_scan_init(&h, LINE_LIMIT, HEADER_LIMIT);
-	h.strip_received = strip;
-	h.field = on_field;
-	h.ctx = &o->fields;
+	header_list_init(&l, HEADER_LIMIT + LINE_LIMIT);
+	header_scan_init(&h, LINE_LIMIT, HEADER_LIMIT, &l);
 	for (size_t i = 0; i <= ncuts && !o->end; i++) {
 		size_t to = i < ncuts ? cuts[i] : data.n;
 		char *piece = x_malloc(to - from);
 		memcpy(piece, data.p + from, to - from);
 		struct view v = view_of(piece, to - from);
-		o->end = header_scan_data(&h, &v, &o->out) == SCAN_END;
+		o->end = header_scan_data(&h, &v, &body) == SCAN_END;
 		o->rest = v.n + data.n - to;
 		free(piece);
 		from = to;
 	}
+	read_list(&l, strip, o);
+	buf_putv(&o->out, buf_view(&body));
 	o->fault = h.fault;
 	o->size = h.size;
-	o->hops = h.hops;
-	o->seen = h.seen;
 	o->dots = h.dots;
 	o->eight_bit = h.eight_bit;
 	o->eight_bit_header = h.eight_bit_header;
-	header_scan_free(&h);
+	header_list_free(&l);
+	buf_free(&body);
 }
 
 static bool
@@ -73,7 +87,7 @@ same(const struct outcome *a, const struct outcome *b)
 		return false;
 	if (a->fault != HEADER_GOOD)
 		return true;
-	return a->size == b->size && a->hops == b->hops && a->seen == b->seen && a->dots == b->dots &&
+	return a->size == b->size && a->hops == b->hops && a->dkim == b->dkim && a->dots == b->dots &&
 	    a->eight_bit == b->eight_bit && a->eight_bit_header == b->eight_bit_header &&
 	    view_eq(buf_view(&a->out), buf_view(&b->out)) &&
 	    view_eq(buf_view(&a->fields), buf_view(&b->fields));
@@ -206,7 +220,7 @@ test_fields(void)
 
 	scan(in, NULL, 0, false, &o);
 	is_int(o.hops, 5, "S38 hops: two Received and a guard of 3");
-	is_int((int)o.seen, HEADER_FROM | HEADER_DATE | HEADER_MESSAGE_ID | HEADER_DKIM, "A19 fields seen");
+	is_int((int)o.dkim, 1, "A19 a DKIM-Signature of any letter case is seen");
 	ok(o.eight_bit && o.eight_bit_header, "eight bit header");
 	is_view(buf_view(&o.fields),
 	    "received= one;RECEIVED=\r\n two;From= a@b;X-Relay-Hops= 3;X-relay-hops= 2;"
@@ -312,6 +326,20 @@ test_random(void)
 	ok(good, "random data: every split");
 }
 
+struct mailboxes {
+	struct buf first;
+	unsigned count;
+};
+
+static void
+meet(void *ctx, const struct addr *a)
+{
+	struct mailboxes *m = ctx;
+
+	if (m->count++ == 0)
+		buf_putv(&m->first, addr_whole(a));
+}
+
 static void
 test_from(void)
 {
@@ -342,22 +370,19 @@ test_from(void)
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct buf first = BUF_INIT(400);
-		unsigned count;
-		bool good = header_from_valid(view_str(rows[i].in), &count, &first);
+		struct mailboxes met = { .first = BUF_INIT(400) };
+		bool good = header_from_read(view_str(rows[i].in), meet, &met);
 		is_int(good, rows[i].first != NULL, "A22 From:%s", i == 6 ? " (folded)" : rows[i].in);
 		if (rows[i].first)
-			is_view(buf_view(&first), rows[i].first, "A22 address");
-		is_int(count, rows[i].count, "A22 count");
-		buf_free(&first);
+			is_view(buf_view(&met.first), rows[i].first, "A22 address");
+		is_int(met.count, rows[i].count, "A22 count");
+		buf_free(&met.first);
 	}
-	struct buf deep = BUF_INIT(OUT_MAX), first = BUF_INIT(400);
-	unsigned count;
+	struct buf deep = BUF_INIT(OUT_MAX);
 	for (int i = 0; i < 1000000; i++)
 		buf_putc(&deep, '(');
-	ok(!header_from_valid(buf_view(&deep), &count, &first), "atk-C18 deep comments");
+	ok(!header_from_read(buf_view(&deep), NULL, NULL), "atk-C18 deep comments");
 	buf_free(&deep);
-	buf_free(&first);
 }
 
 static void
@@ -366,8 +391,14 @@ test_values(void)
 	char text[40];
 
 	is_view(header_msgid(view_str(" \r\n <a@b>\t")), "<a@b>", "message id");
-	static char zeros[2000];
-	is_int((long long)header_msgid(view_of(zeros, sizeof(zeros))).n, 998, "message id is cut");
+	static char long_id[2000];
+	memset(long_id, 'x', sizeof(long_id));
+	is_int((long long)header_msgid(view_of(long_id, sizeof(long_id))).n, 998, "message id is cut");
+	/* It goes into the envelope, whose readers refuse control bytes. */
+	is_view(header_msgid(view_str("<a@b>\r\n (added later)")), "<a@b>", "atk-J8 message id before a fold");
+	is_view(header_msgid(view_str("\r\n\t<a@b> \033[31m\r\n")), "<a@b>", "atk-J8 message id before a control byte");
+	is_view(header_msgid(view_str("<a\tb>")), "<a", "atk-J8 message id with a tab");
+	is_view(header_msgid(view_str("\177")), "", "atk-J8 message id of a control byte");
 	setenv("TZ", "JST-9", 1);
 	tzset();
 	is_str(header_date(1795316400u * 1000000ull, text), "Sun, 22 Nov 2026 12:00:00 +0900", "date");
@@ -392,12 +423,14 @@ test_speed(void)
 	for (int batch = 0; batch < 100; batch++) { /* the best one was not disturbed */
 		uint64_t start = clock_mono_us();
 		for (int i = 0; i < ROUNDS; i++) {
+			struct header_list l;
 			struct header_scan h;
 			struct view v = buf_view(&b);
-			header_scan_init(&h, LINE_LIMIT, HEADER_LIMIT);
+			header_list_init(&l, HEADER_LIMIT);
+			header_scan_init(&h, LINE_LIMIT, HEADER_LIMIT, &l);
 			buf_clear(&out);
 			header_scan_data(&h, &v, &out);
-			header_scan_free(&h);
+			header_list_free(&l);
 		}
 		double us = (double)(clock_mono_us() - start) / ROUNDS;
 		best = us < best ? us : best;

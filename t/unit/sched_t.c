@@ -21,7 +21,7 @@ put(struct sched *s, struct thing *t, char tenant, int number, bool retry)
 static struct thing *
 take(struct sched *s)
 {
-	struct sched_item *i = sched_take(s);
+	struct sched_item *i = sched_take(s, 0);
 	return i ? CONTAINER(i, struct thing, item) : NULL;
 }
 
@@ -55,7 +55,7 @@ test_round_robin(void)
 	while (take(&s))
 		;
 	is_int(s.waiting, 0, "empty in the end");
-	ok(sched_take(&s) == NULL && sched_any(&s) == NULL, "nothing to take");
+	ok(sched_take(&s, 0) == NULL && sched_any(&s) == NULL, "nothing to take");
 	buf_free(&out);
 }
 
@@ -160,9 +160,48 @@ test_window(void)
 	is_int(sched_connections(3, 0, 0, 5, 1), 1, "J5: the limit over all destinations");
 }
 
+static uint32_t
+share(const void *tenant)
+{
+	return *(const char *)tenant == 'a' ? 25 : 100;
+}
+
+static void
+test_slowed(void)
+{
+	struct sched s = { .share = share };
+	static struct thing slow[100], fast[2];
+	int taken = 0, gap = 0, longest = 0, odd = 0;
+
+	for (int i = 0; i < 100; i++)
+		put(&s, &slow[i], 'a', i, false);
+	/* One item a turn, a turn each 10 ms. */
+	for (uint64_t ms = 0; ms < 4 * SCHED_PERIOD_MS; ms += 160) {
+		bool ready = sched_ready(&s, ms);
+		struct sched_item *i = sched_take(&s, ms);
+		odd += ready != (i != NULL);
+		taken += i != NULL;
+		gap = i ? 0 : gap + 160;
+		longest = gap > longest ? gap : longest;
+	}
+	is_int(taken, 28, "A28 a slowed tenant, alone: a quarter of 100 turns, full ones of each period");
+	is_int(odd, 0, "A28 who is ready is taken");
+	ok(longest < SCHED_PERIOD_MS, "A28 it is slowed, never stopped");
+	put(&s, &fast[0], 'b', 0, false);
+	struct sched_item *i = sched_take(&s, SCHED_PERIOD_MS - 1);
+	ok(i && CONTAINER(i, struct thing, item)->tenant == 'b', "A28 others go on at any time");
+	ok(sched_take(&s, SCHED_PERIOD_MS - 1) == NULL && s.waiting > 0, "A28 and it waits");
+	is_int(sched_period_left_ms(SCHED_PERIOD_MS - 1), 1, "until the next period");
+	s.share = NULL;
+	ok(sched_take(&s, SCHED_PERIOD_MS - 1) != NULL, "A28 recovered");
+	while (take(&s))
+		;
+}
+
 int
 main(void)
 {
+	test_slowed();
 	test_round_robin();
 	test_retries();
 	test_back_and_remove();

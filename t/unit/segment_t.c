@@ -9,13 +9,15 @@ static struct envelope
 sample(void)
 {
 	rcpts[0] = (struct segment_rcpt){ VIEW("b@example.jp"), VIEW("rfc822;b@example.jp"),
-		NOTIFY_FAILURE };
-	rcpts[1] = (struct segment_rcpt){ VIEW("\"c d\"@example.jp"), VIEW(""), 0 };
-	rcpts[2] = (struct segment_rcpt){ VIEW("e@example.jp"), VIEW(""), NOTIFY_NEVER };
+		NOTIFY_FAILURE, RCPT_NORMAL };
+	rcpts[1] = (struct segment_rcpt){ VIEW("\"c d\"@example.jp"), VIEW(""), 0, RCPT_COPY };
+	rcpts[2] = (struct segment_rcpt){ VIEW("e@example.jp"), VIEW(""), NOTIFY_NEVER, RCPT_SIMULATOR };
 	return (struct envelope){ .qid = qid_make(77, 5), .arrival_us = 111, .received_us = 222,
 		.sender = VIEW("a@example.jp"), .tenant = VIEW("acme"), .user = VIEW("app1"),
 		.tag = VIEW(""), .client = VIEW("h[192.0.2.1]"), .session = VIEW("s1"),
-		.message_id = VIEW("<1@x>"), .envid = VIEW("E1"), .ret = RET_HDRS,
+		.message_id = VIEW("<1@x>"), .envid = VIEW("E1"), .sender_original = VIEW("o@x.example"),
+		.return_domain = VIEW("b.example"), .hold_reason = VIEW("why"), .batch = VIEW("B"),
+		.label = VIEW("L"), .key_serial = 77, .priority = 3, .ret = RET_HDRS,
 		.flags = SEGMENT_DOTS | SEGMENT_8BIT, .size = 100, .rcpts = rcpts, .nrcpt = 3 };
 }
 
@@ -31,6 +33,27 @@ encoded(struct record *r)
 	return b;
 }
 
+/* What the readers of records refuse is not written: it would be acknowledged, and lost. */
+static void
+test_writer_is_strict(void)
+{
+	static char long_text[2000];
+	struct view bad[] = { VIEW("<a\r\n b>"), VIEW("\033[31m"), VIEW("\177"), view_of(long_text, sizeof(long_text)) };
+	struct record r;
+
+	memset(long_text, 'x', sizeof(long_text));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		for (size_t place = 0; place < 3; place++) {
+			struct buf b = BUF_INIT(1 << 20);
+			struct envelope env = sample();
+			*(place == 0 ? &env.message_id : place == 1 ? &env.sender : &rcpts[1].addr) = bad[i];
+			record_head_put(&b, 77, &env, 10, 100, 0xabcdu, &r);
+			ok(b.bad, "atk-J8 I10 text %zu is not written to place %zu of a record", i, place);
+			buf_free(&b);
+		}
+	}
+}
+
 static void
 test_crc(void)
 {
@@ -38,6 +61,11 @@ test_crc(void)
 
 	is_int(crc32c(0, "123456789", 9), 0xe3069283u, "crc32c: the check value");
 	is_int(crc32c_portable(0, "123456789", 9), 0xe3069283u, "crc32c: the same by table");
+	unsigned combined = 0;
+	for (size_t n = 0; n <= 9; n++)
+		combined += crc32c_combine(crc32c(0, "123456789", n), crc32c(0, &"123456789"[n], 9 - n), 9 - n) ==
+		    0xe3069283u;
+	is_int(combined, 10, "crc32c_combine: wherever the bytes are cut");
 	is_int(crc32c(crc32c(0, "1234", 4), "56789", 5), 0xe3069283u, "crc32c: in two parts");
 	for (size_t i = 0; i < sizeof(bytes); i++)
 		bytes[i] = (char)(i * 7 + 3);
@@ -87,6 +115,14 @@ test_round_trip(void)
 	is_view(env.tenant, "acme", "tenant");
 	is_view(env.client, "h[192.0.2.1]", "client");
 	is_view(env.envid, "E1", "envid");
+	is_view(env.sender_original, "o@x.example", "original sender");
+	is_view(env.return_domain, "b.example", "return domain");
+	is_view(env.hold_reason, "why", "hold reason");
+	is_view(env.batch, "B", "batch");
+	is_view(env.label, "L", "label");
+	is_int(env.key_serial, 77, "key serial");
+	is_int(env.priority, 3, "priority");
+	is_int(env.rcpts[1].kind, RCPT_COPY, "kind of a recipient");
 	ok(env.arrival_us == 111 && env.received_us == 222 && env.size == 100 && env.ret == RET_HDRS,
 	    "numbers");
 	is_int(env.nrcpt, 3, "recipients");
@@ -212,6 +248,7 @@ test_marks(void)
 int
 main(void)
 {
+	test_writer_is_strict();
 	test_crc();
 	test_qid();
 	test_round_trip();

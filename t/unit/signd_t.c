@@ -523,8 +523,8 @@ test_s_client(struct loop *l, struct signer *signer, struct view chain, uint32_t
 	uint16_t port;
 	FILE *out = tmpfile();
 
-	s.ctx = tls_server_ctx(&(struct tls_server_conf){ .chain_pem = chain, .key = key,
-		.signer = signer_tls(signer) }, &e);
+	s.ctx = tls_server_ctx(&(struct tls_server_conf){ .certs = &(struct tls_cert_conf){ chain, key },
+		.cert_count = 1, .signer = signer_tls(signer) }, &e);
 	s.listener = (struct loop_fd){ .fd = listen_loopback(&port), .ready = session_accept };
 	int listener = s.listener.fd;
 	loop_add_listener(l, &s.listener);

@@ -77,7 +77,7 @@ test_rcpt(void)
 {
 	struct view rcpt = VIEW("a@b.example");
 
-	is_int(policy_rcpt(RIGHT_LOCAL, &rcpt, VIEW("b.example"), "p@m.example").code, 554, "G11 A1 no relay");
+	is_int(policy_rcpt(RIGHT_LOCAL, &rcpt, VIEW("[192.0.2.1]"), "p@m.example").code, 554, "G11 A1 no relay");
 	is_int(policy_rcpt(RIGHT_RELAY, &rcpt, VIEW("b.example"), "p@m.example").code, 0, "relay");
 	is_int(policy_rcpt(RIGHT_RELAY, &rcpt, VIEW("b"), "p@m.example").code, 504, "U03 unqualified");
 	is_int(policy_rcpt(RIGHT_RELAY, &rcpt, VIEW("[192.0.2.1]"), "p@m.example").code, 0, "S12 literal");

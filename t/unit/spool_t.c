@@ -136,7 +136,7 @@ committed(struct spool_msg *m, const struct err *e)
 static void
 store(struct test_msg *t, const char *content)
 {
-	*t = (struct test_msg){ .rcpt = { VIEW("b@x"), VIEW(""), 0 } };
+	*t = (struct test_msg){ .rcpt = { .addr = VIEW("b@x"), .orcpt = VIEW("") } };
 	t->env = (struct envelope){ .sender = VIEW("a@x"), .tenant = VIEW("t"), .user = VIEW("u"),
 		.tag = VIEW(""), .client = VIEW(""), .session = VIEW(""), .message_id = VIEW(""),
 		.envid = VIEW(""), .rcpts = &t->rcpt, .nrcpt = 1 };
@@ -149,6 +149,16 @@ static const char *
 outcome(const struct test_msg *t, char out[static ESC_TEXT_MAX])
 {
 	return t->calls == 1 ? esc_text(t->esc, out) : t->calls ? "called twice" : "not called";
+}
+
+/* The same for one whose sync may take its time. */
+static const char *
+awaited(const struct test_msg *t, char out[static ESC_TEXT_MAX])
+{
+	for (int i = 0; i < 250 && t->calls == 0; i++)
+		settle();
+	settle(); /* what qmgr is told arrives, too */
+	return outcome(t, out);
 }
 
 static size_t
@@ -222,7 +232,7 @@ test_group_commit(void)
 	is_str(outcome(&a, esc), "not called", "without a segment a message waits");
 	give(make_segment("s1", SEGMENT_SIZE), 11, SEGMENT_SIZE);
 	settle();
-	is_str(outcome(&a, esc), "2.0.0", "and is committed when one came");
+	is_str(awaited(&a, esc), "2.0.0", "and is committed when one came");
 	is_int(spool_state(f.spool), SPOOL_READY, "ready");
 	f.count = 0;
 	store(&a, "one\r\n");
@@ -231,9 +241,9 @@ test_group_commit(void)
 	store(&c, "");
 	spool_cancel(f.spool, &gone.m);
 	settle();
-	is_str(outcome(&a, esc), "2.0.0", "first of a turn");
-	is_str(outcome(&b, esc), "2.0.0", "second");
-	is_str(outcome(&c, esc), "2.0.0", "an empty message");
+	is_str(awaited(&a, esc), "2.0.0", "first of a turn");
+	is_str(awaited(&b, esc), "2.0.0", "second");
+	is_str(awaited(&c, esc), "2.0.0", "an empty message");
 	is_str(outcome(&gone, esc), "not called", "a cancelled message is not answered");
 	is_int(count_frames(IPC_TYPE_stored), 3, "qmgr is told of each");
 	ok(f.seen[0].gen == 11 && f.seen[0].head_len > RECORD_HEADER &&
@@ -263,7 +273,7 @@ test_next_segment(void)
 	settle();
 	size_t good = 0;
 	for (size_t i = 0; i < 5; i++)
-		good += strcmp(outcome(&m[i], esc), "2.0.0") == 0;
+		good += strcmp(awaited(&m[i], esc), "2.0.0") == 0;
 	is_int(good, 5, "a turn that does not fit goes on in the spare segment");
 	ok(count_frames(IPC_TYPE_segment_release) == 1 && !last_frame(IPC_TYPE_segment_release)->failed &&
 		last_frame(IPC_TYPE_segment_release)->gen == 11, "the full one is released");
@@ -290,8 +300,8 @@ test_failed_write(void)
 	store(&b, "b");
 	f.count = 0;
 	settle();
-	is_str(outcome(&a, esc), "4.3.1", "J4: no space is 4.3.1");
-	is_str(outcome(&b, esc), "4.3.1", "atk-J5: for all of the batch");
+	is_str(awaited(&a, esc), "4.3.1", "J4: no space is 4.3.1");
+	is_str(awaited(&b, esc), "4.3.1", "atk-J5: for all of the batch");
 	const struct seen *s = last_frame(IPC_TYPE_segment_release);
 	ok(s && s->gen == 13 && s->failed && s->end == SEGMENT_DATA, "the segment is given up as failed");
 	is_int(count_frames(IPC_TYPE_stored), 0, "nothing is told as stored");
@@ -300,15 +310,15 @@ test_failed_write(void)
 	settle();
 	store(&c, "c");
 	settle();
-	is_str(outcome(&c, esc), "2.0.0", "the next one works in a fresh segment");
+	is_str(awaited(&c, esc), "2.0.0", "the next one works in a fresh segment");
 	/* A message that fits nowhere. */
 	static char huge[SEGMENT_SIZE + 1];
 	memset(huge, 'h', SEGMENT_SIZE);
 	store(&a, huge);
 	store(&b, "b");
 	settle();
-	is_str(outcome(&a, esc), "4.3.1", "a message over the size of a segment is refused");
-	is_str(outcome(&b, esc), "2.0.0", "without hurting its neighbour");
+	is_str(awaited(&a, esc), "4.3.1", "a message over the size of a segment is refused");
+	is_str(awaited(&b, esc), "2.0.0", "without hurting its neighbour");
 }
 
 static void
@@ -321,17 +331,76 @@ test_sync_fault(void)
 	f.count = 0;
 	store(&a, "a"); /* the occurrence that main() chose */
 	settle();
-	is_str(outcome(&a, esc), "4.3.0", "atk-J5: a failed fdatasync is 4.3.0");
+	is_str(awaited(&a, esc), "4.3.0", "atk-J5: a failed fdatasync is 4.3.0");
 	ok(last_frame(IPC_TYPE_segment_release) && last_frame(IPC_TYPE_segment_release)->failed,
 	    "atk-J5: and its segment is not used again");
 	give(make_segment("s6", SEGMENT_SIZE), 16, SEGMENT_SIZE);
 	settle();
 	store(&b, "b");
 	settle();
-	is_str(outcome(&b, esc), "2.0.0", "the next message goes to another one");
+	is_str(awaited(&b, esc), "2.0.0", "the next message goes to another one");
 #else
 	skip(3, "no fault points in this build");
 #endif
+}
+
+/* A task of the turn in which a batch was written: its sync is under way. */
+struct meanwhile {
+	struct loop_task task;
+	struct test_msg *next, *cancel;
+	bool new_qmgr;
+};
+
+static void
+meanwhile_run(struct loop_task *t)
+{
+	struct meanwhile *m = CONTAINER(t, struct meanwhile, task);
+
+	if (m->next)
+		store(m->next, "next");
+	if (m->cancel)
+		spool_cancel(f.spool, &m->cancel->m);
+	if (m->new_qmgr) {
+		spool_detach(f.spool);
+		spool_attach(f.spool, &f.writer_end);
+	}
+}
+
+static void
+test_overlap(void)
+{
+	struct test_msg a, b, c;
+	struct meanwhile m = { .task.run = meanwhile_run, .next = &b };
+	struct buf got = BUF_INIT(65536);
+	char esc[ESC_TEXT_MAX];
+	bool ended;
+
+	give(make_segment("s8", SEGMENT_SIZE), 18, SEGMENT_SIZE);
+	settle();
+	store(&a, "during");
+	loop_post(f.loop, LOOP_AFTER, &m.task);
+	is_str(awaited(&a, esc), "2.0.0", "a sync beside the loop ends");
+	is_str(awaited(&b, esc), "2.0.0", "what came during it is the next batch");
+	ok(b.env.qid == a.env.qid + 1, "behind it in the segment");
+	/* Cancelled between its write and the end of its sync. */
+	m = (struct meanwhile){ .task.run = meanwhile_run, .next = &b, .cancel = &a };
+	store(&a, "left alone");
+	store(&c, "stays");
+	loop_post(f.loop, LOOP_AFTER, &m.task);
+	is_str(awaited(&c, esc), "2.0.0", "its neighbour is answered");
+	is_str(awaited(&b, esc), "2.0.0", "and the batch behind it");
+	is_str(outcome(&a, esc), "not called", "a cancelled one is not answered");
+	/* Another qmgr comes meanwhile: what is durable is answered so; it finds that when the lock is free. */
+	f.count = 0;
+	m = (struct meanwhile){ .task.run = meanwhile_run, .new_qmgr = true };
+	store(&a, "kept");
+	loop_post(f.loop, LOOP_AFTER, &m.task);
+	is_str(awaited(&a, esc), "2.0.0", "a sync outlives the channel to qmgr");
+	is_int(count_frames(IPC_TYPE_stored), 0, "the next qmgr is not told of a segment it never gave");
+	read_records("s8", 18, &got, &ended);
+	struct view text = buf_view(&got);
+	ok(text.n > 4 && view_is(view_skip(text, text.n - 4), "kept"), "the record is there");
+	buf_free(&got);
 }
 
 static struct spool_big big;
@@ -390,7 +459,7 @@ test_end(void)
 	is_int(f.seen[0].count, 2, "a new qmgr is asked for both segments");
 	IPC_SEND(&f.qmgr_end, no_space, .count = 2);
 	settle();
-	is_str(outcome(&a, esc), "4.3.1", "J4: no space: what waits is refused");
+	is_str(awaited(&a, esc), "4.3.1", "J4: no space: what waits is refused");
 	is_int(spool_state(f.spool), SPOOL_FULL, "J4: MAIL is refused");
 	give(make_segment("s7", SEGMENT_SIZE), 17, SEGMENT_SIZE);
 	settle();
@@ -424,9 +493,14 @@ main(void)
 	test_end();
 	channel_close(&f.writer_end);
 	channel_close(&f.qmgr_end);
+	open_pair();
+	spool_attach(f.spool, &f.writer_end);
+	test_overlap();
+	channel_close(&f.writer_end);
+	channel_close(&f.qmgr_end);
 	spool_free(&f.spool);
 	loop_free(f.loop);
-	for (int i = 1; i <= 7; i++) {
+	for (int i = 1; i <= 8; i++) {
 		char name[16];
 		snprintf(name, sizeof(name), "s%d", i);
 		unlink(name);

@@ -42,12 +42,13 @@ test_name(const struct name_case *c, EVP_PKEY *ca_key, X509 *ca, struct view ca_
 
 	X509_free(fixture_cert(key, c->cn, c->type, c->san, c->san_len, c->trusted ? ca : NULL,
 	    c->trusted ? ca_key : NULL, &chain));
-	struct tls_ctx *server = tls_server_ctx(&(struct tls_server_conf){ .chain_pem = buf_view(&chain),
+	struct tls_cert_conf cert = { buf_view(&chain), 0 };
+	struct tls_ctx *server = tls_server_ctx(&(struct tls_server_conf){ .certs = &cert, .cert_count = 1,
 		.signer = &signer.base }, &e);
 	struct tls_ctx *client = tls_client_ctx(&(struct tls_client_conf){ .ca_pem = ca_pem }, &e);
 	sockets(&p);
 	p.server.tls = tls_server(server, p.server.fd, on_wake, &p.server);
-	p.client.tls = tls_client(client, p.client.fd, c->name, verify);
+	p.client.tls = tls_client(client, p.client.fd, c->name, verify, NULL, NULL);
 	pump(&p, &signer);
 	if (p.client.result == TLS_DONE)
 		tls_info(p.client.tls, &info);
@@ -92,23 +93,24 @@ test_bad_material(void)
 	struct buf spki = BUF_INIT(4096);
 
 	identity_init(&id, "ED25519");
-	struct tls_server_conf c = { .chain_pem = buf_view(&id.chain), .signer = &id.signer.base };
+	struct tls_cert_conf cert = { buf_view(&id.chain), 0 };
+	struct tls_server_conf c = { .certs = &cert, .cert_count = 1, .signer = &id.signer.base };
 	ok(tls_server_ctx(&c, &e) == NULL && strstr(e.text, "neither RSA nor ECDSA"),
 	    "an Ed25519 certificate is refused: %s", e.text);
 	identity_clear(&id);
 	identity_init(&id, "RSA-512");
-	c.chain_pem = buf_view(&id.chain);
+	cert.chain_pem = buf_view(&id.chain);
 	ok(tls_server_ctx(&c, &e) == NULL, "a weak RSA certificate is refused: %s", e.text);
 	identity_clear(&id);
-	c.chain_pem = VIEW("nothing\n");
+	cert.chain_pem = VIEW("nothing\n");
 	ok(tls_server_ctx(&c, &e) == NULL && strstr(e.text, "no PEM certificate"), "%s", e.text);
-	c.chain_pem = VIEW("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+	cert.chain_pem = VIEW("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
 	ok(tls_server_ctx(&c, &e) == NULL, "damaged PEM: %s", e.text);
-	ok(tls_chain_public_key(c.chain_pem, &spki, &e) < 0, "... also for its key: %s", e.text);
+	ok(tls_chain_public_key(cert.chain_pem, &spki, &e) < 0, "... also for its key: %s", e.text);
 	ok(tls_client_ctx(&(struct tls_client_conf){ .ca_pem = VIEW("junk") }, &e) == NULL, "%s", e.text);
 	identity_init(&id, "P-256");
-	c = (struct tls_server_conf){ .chain_pem = buf_view(&id.chain), .signer = &id.signer.base,
-		.ticket_key = VIEW("short") };
+	cert.chain_pem = buf_view(&id.chain);
+	c.ticket_key = VIEW("short");
 	ok(tls_server_ctx(&c, &e) == NULL, "%s", e.text);
 	identity_clear(&id);
 	buf_free(&spki);

@@ -302,16 +302,23 @@ identity_clear(struct identity *id)
 }
 
 UNUSED static struct tls_ctx *
-identity_ctx(struct identity *id, bool legacy, struct view ticket_key)
+identity_ctx_of(struct identity *id, const char *listener, bool legacy, struct view ticket_key)
 {
-	struct tls_server_conf c = { .chain_pem = buf_view(&id->chain), .key = 7,
-		.signer = &id->signer.base, .legacy = legacy, .ticket_key = ticket_key };
+	struct tls_cert_conf cert = { buf_view(&id->chain), 7 };
+	struct tls_server_conf c = { .certs = &cert, .cert_count = 1, .signer = &id->signer.base,
+		.legacy = legacy, .ticket_key = ticket_key, .name = listener };
 	struct err e;
 	struct tls_ctx *ctx = tls_server_ctx(&c, &e);
 
 	if (ctx == NULL)
 		printf("# %s\n", e.text);
 	return ctx;
+}
+
+UNUSED static struct tls_ctx *
+identity_ctx(struct identity *id, bool legacy, struct view ticket_key)
+{
+	return identity_ctx_of(id, "listener", legacy, ticket_key);
 }
 
 #endif

@@ -256,6 +256,7 @@ test_tickets(int version, const char *text)
 	struct tls_ctx *w2 = identity_ctx(&id, false, view_of(k1, sizeof(k1)));
 	struct tls_ctx *other = identity_ctx(&id, false, view_of(k2, sizeof(k2)));
 	struct tls_ctx *none = identity_ctx(&id, false, VIEW(""));
+	struct tls_ctx *same_key = identity_ctx_of(&id, "another", false, view_of(k1, sizeof(k1)));
 	SSL_CTX *peer = peer_ctx(version, NULL);
 	SSL_CTX_set_session_cache_mode(peer, SSL_SESS_CACHE_CLIENT);
 	SSL_CTX_sess_set_new_cb(peer, keep_ticket);
@@ -269,7 +270,28 @@ test_tickets(int version, const char *text)
 	ok(!resumes(other, &id, peer), "atk-B9 %s: but not at another listener", text);
 	SSL_SESSION_free(ticket);
 	ticket = NULL;
+	/* Each hand-shake below leaves a fresh ticket, under the key of that moment. */
+	resumes(w1, &id, peer);
+	ok(!resumes(same_key, &id, peer), "atk-B9 %s: not even under the same key", text);
+	resumes(w1, &id, peer);
+	tls_ctx_ticket_key(w1, view_of(k2, sizeof(k2)));
+	ok(resumes(w1, &id, peer), "%s: the key changed: the former one opens", text);
+	SSL_SESSION_free(ticket);
+	ticket = NULL;
+	tls_ctx_ticket_key(w2, view_of(k2, sizeof(k2)));
+	resumes(w2, &id, peer);
+	ok(resumes(w1, &id, peer), "%s: workers share the new one", text);
+	SSL_SESSION_free(ticket);
+	ticket = NULL;
+	resumes(w1, &id, peer);
+	tls_ctx_ticket_key(w1, view_of(k1, sizeof(k1)));
+	memset(k1, 3, sizeof(k1));
+	tls_ctx_ticket_key(w1, view_of(k1, sizeof(k1)));
+	ok(!resumes(w1, &id, peer), "%s: two changes later a ticket is void", text);
+	SSL_SESSION_free(ticket);
+	ticket = NULL;
 	SSL_CTX_free(peer);
+	tls_ctx_free(&same_key);
 	tls_ctx_free(&w1);
 	tls_ctx_free(&w2);
 	tls_ctx_free(&other);
