@@ -15,8 +15,8 @@ from rig import INLINE, Process, Rig, suite as library, tap, wait_for
 
 # role, system calls, error, how often; one suite, one after the other.
 INJECTED = (
-    ("smtpd", "io_submit,fdatasync", "EIO", "3+1"), ("smtpd", "io_submit", "EAGAIN", "2+2"), ("smtpd", "pwritev", "ENOSPC", "5"),
-    ("smtpd", "pwritev", "EIO", "2+3"), ("smtpd", "accept4", "EMFILE", "1+2"),
+    ("smtpd", "io_submit,fdatasync", "EIO", "3+1"), ("smtpd", "io_submit", "EAGAIN", "2+2"),
+    ("smtpd", "pwritev", "ENOSPC", "5"), ("smtpd", "pwritev", "EIO", "2+3"), ("smtpd", "accept4", "EMFILE", "1+2"),
     ("smtpd", "accept4", "ENFILE", "1+1"), ("smtpd", "sendto,write", "EPIPE", "9"),
     ("qmgr", "fdatasync", "EIO", "2"), ("qmgr", "fdatasync", "EIO", "1+1"),
     ("qmgr", "pwrite64", "ENOSPC", "3+2"), ("qmgr", "fsync", "EIO", "1"),
