@@ -41,7 +41,7 @@ def harness(command, fault, seed):
     argv = [os.path.join(HERE, "ekcrash"), *command, "--stop", "--quick"]
     argv += (["--fault", fault] if fault else []) + (["--seed", str(seed)] if seed is not None else [])
     r = subprocess.run([sys.executable] + argv, capture_output=True, text=True, env=environment, check=False)
-    signs = re.findall(r"^#   .*(?:LOST|again at|the map|the tenant|content is not|never sent).*", r.stdout, re.M)
+    signs = re.findall(r"^#   .*(?:LOST|again at|the map|the tenant|content is not|never sent|  held  ).*", r.stdout, re.M)
     return r.returncode, r.stdout, signs, time.monotonic() - began
 
 

@@ -137,7 +137,8 @@ class Points:
                 pass
         s.kill9()
 
-    def one(self, name, occurrence, action):
+    def one(self, name, occurrence, action, look=True):
+        """Whether it was reached, and what is wrong after a start without it; that can wait for later ones."""
         rig, s = self.rig, self.rig.suite
         with open(os.path.join(s.dir, "stderr"), "w"):
             pass
@@ -147,7 +148,8 @@ class Points:
             name, {"EKIDEN_FAULT": f"{name}:{occurrence}:{action}"}))
         rig.unload()
         fired = self.fired(name)
-        s.stderr.close()
+        if not look:
+            return fired, []
         s.start()
         rig.nothing_lost()
         rig.fault("kill all", s.kill9)
@@ -177,7 +179,7 @@ def main(args):
         if args.short:
             chosen = [(1, ("kill", "EIO", "torn", "ENOSPC")[turn % 4])]
         for occurrence, action in chosen:
-            fired, bad = p.one(name, occurrence, action)
+            fired, bad = p.one(name, occurrence, action, not args.short or turn % 3 == 2)
             reached += fired
             wrong += bad
             tried.append(f"{occurrence}:{action}{'' if fired else ' (not reached)'}")

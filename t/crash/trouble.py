@@ -39,7 +39,7 @@ def clock(args):
         tap.count += 1
         print(f"ok {tap.count} # skip clock jumps need a build with --enable-faults")
         return
-    for name, jump in (("forward 10 days", 10 * DAY), ("back 1 day", -DAY)):
+    for name, jump in (("back 1 day", -DAY), ("forward 10 days", 10 * DAY))[:1 if args.short else 2]:
         rig = Rig(seed=args.seed, extra="retry { period 30d; }\n")
         rig.suite.write(rig.suite.extra.replace("period 1d;", "period 30d;").replace(
             "retry { period 30d; }\n", ""))
@@ -74,7 +74,7 @@ def reloads(args):
     rig.begin()
     rig.load(3, pause=0.005)
     good, text, refused = 0, rig.suite.extra, 0
-    end = time.monotonic() + (3 if args.short else 20)
+    end = time.monotonic() + (2 if args.short else 20)
     while time.monotonic() < end:
         bad = rig.rng.random() < 0.2
         rig.suite.write(text + (f"delivery {{ connections {rig.rng.randrange(1, 40)}; }}\n" if not bad
