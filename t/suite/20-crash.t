@@ -18,7 +18,7 @@ sink = Sink("127.0.0.2", 25)
 PORT = free_port()
 s = Suite(listeners=f"listen local {{ address 127.0.0.1:{PORT}; tls none; reverse-lookup no; "
                     "auth networks 127.0.0.0/8 tenant acme; }\n",
-          extra="retry { method linear; a 1; period 600; }\n")
+          extra="retry { method linear; a 1; period 600; }\nlimits { messages-per-hour 0; }\n")
 s.tenant()
 
 
