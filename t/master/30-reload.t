@@ -130,7 +130,7 @@ def by_signal(m):
     os.kill(m.pid, signal.SIGUSR1)
     wait_for(lambda: "open anew" in m.log(), 10, "the new log")
     pid = m.status()["authd/0"]["pid"]
-    tap.ok(m.logfile in sockets(pid) and m.logfile + ".1" not in sockets(pid),
+    tap.ok(wait_for(lambda: m.logfile in sockets(pid) and m.logfile + ".1" not in sockets(pid), 10, "it"),
            "SIGUSR1: daemons write to the new log", sockets(pid))
     os.kill(int(pid), signal.SIGKILL)
     m.again("authd/0", pid)
