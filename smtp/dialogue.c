@@ -68,7 +68,7 @@ positive(const struct session *s)
 	return s->reply.code >= 200 && s->reply.code < 300;
 }
 
-/* The server's answer rules this address out, for now: nobody's mail was refused. */
+/* The server's answer rules this address out for this connection: nobody's mail was refused. */
 static void
 refused(struct session *s)
 {
