@@ -137,7 +137,9 @@
 	F(u32, key_serial, 0) F(flag, header_from_tenant, 0) /* ask from_check */                  \
 	F(flag, hold, 0)	    /* over quota: queued, not delivered */                        \
 	F(flag, check_rcpts, 0)	    /* recipients need rcpt_check */                               \
-	F(u8, priority, 0) F(u64, reserved_s, 0) /* 0: nothing was reserved, no txn_end */
+	F(u8, priority, 0) F(u64, reserved_s, 0) /* 0: nothing was reserved, no txn_end */         \
+	F(flag, may_future, 0) F(flag, may_priority, 0) /* rights of the key */                    \
+	F(text, retry, 64) /* name of its retry schedule, or empty */
 #define IPC_FIELDS_connect_result(F) F(u64, req, 0) F(u16, code, 0) F(u32, esc, 0) F(text, text, 255)
 #define IPC_FIELDS_scram_salt(F) F(u64, req, 0) F(blob, salt, 64) F(u32, iterations, 0)
 #define IPC_FIELDS_rcpt_result(F)                                                                  \
@@ -152,7 +154,8 @@
 	M(0x1102, tenant_factor) /* how much of its normal pace a tenant may use */                \
 	M(0x1103, key_hold)	 /* of all queued mail of one key */
 #define IPC_FIELDS_token_key(F) F(u8, id, 0) F(blob, key, 64) F(flag, current, 0)
-#define IPC_FIELDS_tenant_factor(F) F(text, tenant, IPC_NAME_MAX) F(u32, factor, 0) /* percent */
+#define IPC_FIELDS_tenant_factor(F) F(text, tenant, IPC_NAME_MAX) F(u32, factor, 0) /* percent */ \
+	F(u32, weight, 0) /* of its turns, 1-100; 0: 1 */
 #define IPC_FIELDS_key_hold(F)                                                                     \
 	F(text, tenant, IPC_NAME_MAX) F(text, user, IPC_NAME_MAX) F(u8, act, 0) /* enum key_hold_act */
 
@@ -190,8 +193,13 @@
 	M(0x0706, job_recall) /* is too old: back as far as nobody can have it already */
 #define IPC_FIELDS_conn_open(F)                                                                    \
 	F(u64, conn, 0) F(text, nexthop, 255) F(flag, mx, 0) F(u16, port, 0)                       \
-	F(u8, tls, 0) /* enum tls_policy */ F(text, source, 64) F(text, helo, 255)                 \
-	F(text, auth, 255) /* name of the secret, empty: none */ F(u32, idle_s, 0)
+	F(u8, tls, 0) /* enum tls_policy */                                                        \
+	F(text, source, 64) F(text, source6, 64) /* addresses to send from, empty: any; only one \
+						   given: that family alone */                 \
+	F(text, helo, 255) F(text, auth, 255) /* name of the secret, empty: none */                \
+	F(u32, idle_s, 0) F(text, group, 64)  /* whose throttle patterns apply, beside the general */ \
+	/* mx: what DNS said, as in mx_answer with DNS_OK; empty: look it up */                    \
+	F(flag, secure, 0) F(flag, implicit, 0) F(blob, hosts, 50000) /* mx_host records */
 #define IPC_FIELDS_content(F) F(u64, content, 0)
 #define IPC_FIELDS_content_drop(F) F(u64, content, 0)
 #define IPC_FIELDS_conn_close(F) F(u64, conn, 0)
@@ -209,6 +217,8 @@
 	F(text, lane, 300) F(u32, attempt, 0) F(text, envid, 100) F(u8, ret, 0)                    \
 	F(addr, sender_original, IPC_ADDR_MAX) F(text, tag, 255) F(text, batch, 255)               \
 	F(text, label, 255) F(flag, copy, 0) /* for bcc-forward: no events */                      \
+	F(u8, mt_priority, 0) /* RFC 6710: value + 10; 0: none was given */                        \
+	F(text, source_name, 64) F(text, site, 300) /* for events */                               \
 	F(blob, rcpts, 50000) /* job_rcpt records */
 
 #define IPC_SMTP_TO_QMGR(M)                                                                        \
@@ -219,9 +229,12 @@
 	F(u32, max_mails, 0)
 #define IPC_FIELDS_conn_closed(F)                                                                  \
 	F(u64, conn, 0) F(u8, why, 0) /* enum conn_why */ F(u16, code, 0) F(u32, esc, 0)           \
-	F(text, text, IPC_TEXT_MAX) F(text, relay, 330)
+	F(text, text, IPC_TEXT_MAX) F(text, relay, 330) F(u8, stage, 0) /* enum smtp_stage */      \
+	F(u8, event, 0) /* enum conn_event */                                                      \
+	F(text, throttle, 64) /* name of the throttle block that the reply matched, or empty */
 #define IPC_FIELDS_job_done(F)                                                                     \
 	F(u64, conn, 0) F(u64, job, 0) F(text, relay, 330)                                         \
+	F(u8, event, 0) /* enum conn_event: what ended the connection under the job */             \
 	F(flag, more, 0) /* further job_done frames follow for this job */                         \
 	F(blob, results, IPC_BULK_MAX) /* job_result records */
 
@@ -286,7 +299,8 @@
 #define IPC_FIELDS_job_result(F)                                                                   \
 	F(u32, index, 0) F(u8, status, 0) /* enum rcpt_status */ F(u8, stage, 0)                   \
 	F(u16, code, 0) F(u32, esc, 0) F(text, text, IPC_TEXT_MAX)                                 \
-	F(flag, remote, 0) /* the text is what the remote host said */
+	F(flag, remote, 0) /* the text is what the remote host said */                             \
+	F(text, throttle, 64) /* as in conn_closed */
 #define IPC_FIELDS_mx_host(F)                                                                      \
 	F(u16, pref, 0) F(domain, name, 255) F(u8, status, 0) F(flag, secure, 0)                   \
 	F(blob, v4, 4 * 64) F(blob, v6, 16 * 64) /* addresses, concatenated */
@@ -355,8 +369,11 @@ enum rcpt_status {
 enum conn_why {
 	CONN_IDLE = 0,	 /* closed by us or by the peer between messages */
 	CONN_FAILED = 1, /* could not be set up: the lane's next hop is in trouble (temporary) */
-	CONN_REFUSED = 2 /* can never work: null MX, no such domain, loop (permanent) */
+	CONN_REFUSED = 2, /* can never work: null MX, no such domain, loop (permanent) */
+	CONN_SOURCE = 3	 /* the source address cannot be used on this host: nothing was tried */
 };
+/* What happened to a TCP connection, beside what a server said. */
+enum conn_event { CONN_EVENT_NONE = 0, CONN_EVENT_RESET = 1, CONN_EVENT_REFUSED = 2, CONN_EVENT_TIMEOUT = 3 };
 enum smtp_stage {
 	STAGE_NONE, STAGE_DNS, STAGE_CONNECT, STAGE_GREETING, STAGE_EHLO, STAGE_TLS, STAGE_AUTH,
 	STAGE_MAIL, STAGE_RCPT, STAGE_DATA, STAGE_EOD, STAGE_RSET
