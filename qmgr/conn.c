@@ -268,7 +268,7 @@ void
 conn_give(struct conn *c)
 {
 	struct qmgr *q = c->smtp->q;
-	struct sched_item *next = sched_take(&c->lane->sched, loop_now_ms(q->loop));
+	struct sched_item *next = sched_take(&c->lane->sched);
 
 	if (next == NULL)
 		return;
@@ -461,6 +461,7 @@ on_job_done(struct smtp *s, struct channel *ch, const struct ipc_job_done *m, in
 		sent |= res.status == RCPT_SENT;
 		job_result(r, &res, m->relay);
 	}
+	c->lane->proven |= sent;
 	if (sent)
 		window_good(&c->lane->window, s->q->set.connections);
 	if (!m->more) {

@@ -28,10 +28,13 @@ same_route(const struct route *a, const struct route *b)
 	    strcmp(a->host, b->host) == 0;
 }
 
-static uint32_t
-tenant_share(const void *tenant)
+/* A28: out of its part of the period. */
+static bool
+tenant_stopped(void *ctx, const void *tenant)
 {
-	return ((const struct tenant *)tenant)->factor;
+	const struct lane *lane = ctx;
+
+	return !sched_share_now(((const struct tenant *)tenant)->factor, loop_now_ms(lane->q->loop));
 }
 
 static struct lane *
@@ -48,7 +51,8 @@ lane_get(struct qmgr *q, const struct route *route)
 	struct buf name = { .p = lane->name, .cap = sizeof(lane->name), .max = 300 };
 	lane->q = q;
 	lane->route = *route;
-	lane->sched.share = tenant_share;
+	lane->sched.stopped = tenant_stopped;
+	lane->sched.ctx = lane;
 	route_text(route, q->set.route.port, &name);
 	list_init(&lane->conns);
 	table_put(&q->lanes, &lane->node, hash);
@@ -103,6 +107,8 @@ item_new(struct lane *lane, struct message *m, bool retry, bool front)
 	item->lane = lane;
 	item->m = m;
 	item->sched.retry = retry;
+	item->sched.cost = 1;
+	item->sched.level = (uint8_t)sched_level(m->priority);
 	if (front)
 		sched_put_back(&lane->sched, m->tenant, &item->sched);
 	else
@@ -235,7 +241,10 @@ open_connections(struct lane *lane)
 
 	if (loop_now_ms(q->loop) < lane->open_after_ms)
 		return;
-	uint32_t want = sched_connections(lane->sched.waiting, lane->opening, lane->ready, window, room);
+	const struct sched_want w = { .waiting = lane->sched.waiting, .opening = lane->opening,
+		.open = lane->ready, .window = window, .room = room, .total = total,
+		.total_used = q->conns_open, .proven = lane->proven };
+	uint32_t want = sched_connections(&w);
 	while (want-- && conn_open(lane) == 0)
 		;
 	if (room == 0 && lane->sched.waiting && list_empty(&lane->conns)) {
@@ -249,15 +258,14 @@ open_connections(struct lane *lane)
 static void
 dispatch(struct lane *lane)
 {
-	uint64_t now = loop_now_ms(lane->q->loop);
 	struct conn *c;
 
-	while (sched_ready(&lane->sched, now) && (c = least_loaded(lane, 1)) != NULL)
+	while (sched_peek(&lane->sched) && (c = least_loaded(lane, 1)) != NULL)
 		conn_give(c);
-	if (sched_ready(&lane->sched, now))
+	if (sched_peek(&lane->sched))
 		open_connections(lane);
 	/* Jobs ahead, so that a connection need not wait for us; what is being opened keeps its share. */
-	while (lane->sched.waiting > lane->opening && sched_ready(&lane->sched, now) &&
+	while (lane->sched.waiting > lane->opening && sched_peek(&lane->sched) &&
 	    (c = least_loaded(lane, 1 + CONN_AHEAD)) != NULL)
 		conn_give(c);
 	if (lane->sched.waiting == 0)

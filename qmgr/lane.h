@@ -20,6 +20,7 @@ struct lane {
 	struct window window;
 	struct link conns;	 /* all of them */
 	uint32_t opening, ready; /* connections */
+	bool proven;		 /* has done a job */
 	uint64_t rest_until_ms;	 /* monotonic: what comes is deferred with `reason` */
 	uint64_t open_after_ms;	 /* no further connection before this */
 	uint64_t idle_since_ms;

@@ -14,14 +14,15 @@ static const char names[] = "abcdefghij"; /* tenants, by address */
 static void
 put(struct sched *s, struct thing *t, char tenant, int number, bool retry)
 {
-	*t = (struct thing){ .item.retry = retry, .tenant = tenant, .number = number };
+	*t = (struct thing){ .item = { .retry = retry, .cost = 1, .level = LEVEL_NORMAL }, .tenant = tenant,
+		.number = number };
 	sched_put(s, &names[tenant - 'a'], &t->item);
 }
 
 static struct thing *
 take(struct sched *s)
 {
-	struct sched_item *i = sched_take(s, 0);
+	struct sched_item *i = sched_take(s);
 	return i ? CONTAINER(i, struct thing, item) : NULL;
 }
 
@@ -55,7 +56,7 @@ test_round_robin(void)
 	while (take(&s))
 		;
 	is_int(s.waiting, 0, "empty in the end");
-	ok(sched_take(&s, 0) == NULL && sched_any(&s) == NULL, "nothing to take");
+	ok(sched_take(&s) == NULL && sched_any(&s) == NULL, "nothing to take");
 	buf_free(&out);
 }
 
@@ -137,6 +138,15 @@ test_random(void)
 		;
 }
 
+static uint32_t
+wanted(size_t waiting, uint32_t opening, uint32_t open, uint32_t window, uint32_t room)
+{
+	const struct sched_want w = { .waiting = waiting, .opening = opening, .open = open,
+		.window = window, .room = room, .total = 1000, .proven = true };
+
+	return sched_connections(&w);
+}
+
 static void
 test_window(void)
 {
@@ -152,34 +162,42 @@ test_window(void)
 	for (int i = 0; i < 10; i++)
 		window_bad(&w);
 	is_int(window_size(&w, 20), 1, "down to one connection");
-	is_int(sched_connections(3, 0, 0, 5, 100), 3, "one connection for each waiting message");
-	is_int(sched_connections(30, 0, 2, 5, 100), 3, "within the window");
-	is_int(sched_connections(30, 4, 2, 5, 100), 0, "also when the window shrank below");
-	is_int(sched_connections(3, 2, 0, 5, 100), 1, "connections being opened count");
-	is_int(sched_connections(3, 3, 0, 5, 100), 0, "enough are being opened");
-	is_int(sched_connections(3, 0, 0, 5, 1), 1, "J5: the limit over all destinations");
+	is_int(wanted(3, 0, 0, 5, 100), 3, "one connection for each waiting message");
+	is_int(wanted(30, 0, 2, 5, 100), 3, "within the window");
+	is_int(wanted(30, 4, 2, 5, 100), 0, "also when the window shrank below");
+	is_int(wanted(3, 2, 0, 5, 100), 1, "connections being opened count");
+	is_int(wanted(3, 3, 0, 5, 100), 0, "enough are being opened");
+	is_int(wanted(3, 0, 0, 5, 1), 1, "J5: the limit over all destinations");
+	struct sched_want want = { .waiting = 30, .window = 5, .room = 100, .total = 100, .total_used = 10 };
+	is_int(sched_connections(&want), 3, "a host that has done no job yet gets half of its window");
+	want.total_used = 51;
+	is_int(sched_connections(&want), 1, "and one connection when these become few");
+	want.proven = true;
+	is_int(sched_connections(&want), 5, "one that works gets all of it");
 }
 
-static uint32_t
-share(const void *tenant)
+static uint64_t clock_ms;
+
+static bool
+slowed(void *ctx, const void *tenant)
 {
-	return *(const char *)tenant == 'a' ? 25 : 100;
+	(void)ctx;
+	return *(const char *)tenant == 'a' && !sched_share_now(25, clock_ms);
 }
 
 static void
 test_slowed(void)
 {
-	struct sched s = { .share = share };
+	struct sched s = { .stopped = slowed };
 	static struct thing slow[100], fast[2];
 	int taken = 0, gap = 0, longest = 0, odd = 0;
 
 	for (int i = 0; i < 100; i++)
 		put(&s, &slow[i], 'a', i, false);
-	/* One item a turn, a turn each 10 ms. */
-	for (uint64_t ms = 0; ms < 4 * SCHED_PERIOD_MS; ms += 160) {
-		bool ready = sched_ready(&s, ms);
-		struct sched_item *i = sched_take(&s, ms);
-		odd += ready != (i != NULL);
+	/* One item a turn, a turn each 160 ms. */
+	for (clock_ms = 0; clock_ms < 4 * SCHED_PERIOD_MS; clock_ms += 160) {
+		struct sched_item *ready = sched_peek(&s), *i = sched_take(&s);
+		odd += ready != i;
 		taken += i != NULL;
 		gap = i ? 0 : gap + 160;
 		longest = gap > longest ? gap : longest;
@@ -187,13 +205,14 @@ test_slowed(void)
 	is_int(taken, 28, "A28 a slowed tenant, alone: a quarter of 100 turns, full ones of each period");
 	is_int(odd, 0, "A28 who is ready is taken");
 	ok(longest < SCHED_PERIOD_MS, "A28 it is slowed, never stopped");
+	clock_ms = SCHED_PERIOD_MS - 1;
 	put(&s, &fast[0], 'b', 0, false);
-	struct sched_item *i = sched_take(&s, SCHED_PERIOD_MS - 1);
+	struct sched_item *i = sched_take(&s);
 	ok(i && CONTAINER(i, struct thing, item)->tenant == 'b', "A28 others go on at any time");
-	ok(sched_take(&s, SCHED_PERIOD_MS - 1) == NULL && s.waiting > 0, "A28 and it waits");
-	is_int(sched_period_left_ms(SCHED_PERIOD_MS - 1), 1, "until the next period");
-	s.share = NULL;
-	ok(sched_take(&s, SCHED_PERIOD_MS - 1) != NULL, "A28 recovered");
+	ok(sched_take(&s) == NULL && s.waiting > 0, "A28 and it waits");
+	is_int(sched_period_left_ms(clock_ms), 1, "until the next period");
+	s.stopped = NULL;
+	ok(sched_take(&s) != NULL, "A28 recovered");
 	while (take(&s))
 		;
 }
