@@ -28,7 +28,9 @@ struct pace {
 	uint32_t len, used;    /* used: sum of the counts */
 };
 
-/* How many may go now; PACE_ALL without a limit. Forgets what is older than T. */
+/*
+ * How many may go now; PACE_ALL without a limit. Forgets what is older than T.
+ */
 uint32_t pace_room(struct pace *p, const struct pace_limit *l, uint64_t now_us);
 /* They went. Also over the limit (a limit that was lowered): room is 0 then. Nothing without a limit. */
 void pace_take(struct pace *p, const struct pace_limit *l, uint64_t now_us, uint32_t n);
