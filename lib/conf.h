@@ -43,6 +43,29 @@ struct conf_hostports {
 	struct hostport *v;
 	size_t n;
 };
+struct conf_rate {
+	uint32_t n, per_s; /* n 0: no limit */
+	bool set;	   /* false: left out */
+};
+struct conf_span {
+	uint16_t from_min, to_min; /* of the day; from > to: over midnight */
+};
+struct conf_spans {
+	struct conf_span *v;
+	size_t n;
+};
+struct conf_member {
+	char *name;
+	uint32_t weight;
+};
+struct conf_members {
+	struct conf_member *v;
+	size_t n;
+};
+struct conf_zone {
+	bool local;	  /* as the host */
+	int32_t offset_s; /* else to UTC */
+};
 struct conf_cidrs {
 	struct cidr *v;
 	size_t n;
@@ -63,6 +86,9 @@ struct conf_auth {
 #define CONF_CHOICE_ENUM_version(name, text) CONF_VERSION_##name,
 #define CONF_CHOICE_ENUM_canon(name, text) CONF_CANON_##name,
 #define CONF_CHOICE_ENUM_unsigned(name, text) CONF_UNSIGNED_##name,
+#define CONF_CHOICE_ENUM_reset(name, text) CONF_RESET_##name,
+#define CONF_CHOICE_ENUM_hop_tls(name, text) CONF_HOP_TLS_##name,
+#define CONF_CHOICE_ENUM_action(name, text) CONF_ACTION_##name,
 #define CONF_CHOICE_ENUM_failure(name, text) CONF_FAILURE_##name,
 #define CONF_CHOICE_DECLARE(c) enum conf_##c { CONF_CHOICE_##c(CONF_CHOICE_ENUM_##c) };
 CONF_CHOICES(CONF_CHOICE_DECLARE)
@@ -77,6 +103,14 @@ typedef struct conf_hostports conf_t_hostports;
 typedef struct relay conf_t_relay;
 typedef struct conf_cidrs conf_t_cidrs;
 typedef struct conf_auth conf_t_auth;
+typedef uint64_t conf_t_opt_number, conf_t_opt_duration; /* 0: left out */
+typedef struct conf_rate conf_t_rate;
+typedef struct conf_spans conf_t_spans;
+typedef struct conf_members conf_t_members;
+typedef struct conf_zone conf_t_zone;
+typedef enum conf_reset conf_t_choice_reset;
+typedef enum conf_hop_tls conf_t_choice_hop_tls;
+typedef enum conf_action conf_t_choice_action;
 typedef enum conf_tls conf_t_choice_tls;
 typedef enum conf_policy conf_t_choice_policy;
 typedef enum conf_received conf_t_choice_received;
@@ -122,6 +156,11 @@ struct conf {
  */
 struct conf *conf_read_file(const char *path, struct buf *errors);
 /*
+ * Set by programs that link PCRE2: whether a pattern can be compiled. Others take that for granted: what they get
+ * was checked.
+ */
+extern bool (*conf_regex_check)(struct view pattern, struct buf *why);
+/*
  * From memory; `name` stands for the file in errors. Includes are refused. For daemons and fuzzing: any
  * bytes, in bounded time and memory. What depends on the host has no default here: host name, listeners
  * and certificate are those of the text.
@@ -154,6 +193,7 @@ void conf_each(const struct conf *c, bool all,
 /* Literals that also commands take. false with nothing changed when malformed. */
 bool conf_parse_duration(struct view v, uint64_t *seconds);
 bool conf_parse_size(struct view v, uint64_t *bytes);
+bool conf_parse_rate(struct view v, struct conf_rate *out);
 bool conf_parse_cidr(struct view v, struct cidr *out);
 bool conf_parse_hostport(struct view v, struct hostport *out); /* out->text is owned */
 /* "unix:PATH" or "inet:" and a hostport; `len` is 0 on failure. */

@@ -187,59 +187,6 @@ check_folders(struct conf_parse *p)
 				    "%s: the same folder as %s", names[i], names[k]);
 }
 
-/* The directive to blame for a formula: the first of these that was written. */
-static struct conf_pos
-retry_where(struct conf_parse *p)
-{
-	static const char *const names[] = { "a", "b", "period", "method" };
-	const struct conf_instance *in = conf_instance_of(p, "retry", 0);
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		struct conf_pos at = conf_where(p, in, names[i]);
-		if (at.line != in->begin.line || at.column != in->begin.column)
-			return at;
-	}
-	return conf_where(p, in, NULL);
-}
-
-static void
-check_steps(struct conf_parse *p, const struct conf_retry *r)
-{
-	struct conf_pos at = conf_where(p, conf_instance_of(p, "retry", 0), "steps");
-
-	for (size_t i = 0; i < r->steps.n; i++) {
-		uint64_t x;
-		if (!conf_parse_duration(view_str(r->steps.v[i]), &x))
-			conf_error(p, at, "retry: steps: \"%s\" is not a duration", r->steps.v[i]);
-		else if (x == 0 || x >= r->period)
-			conf_error(p, at,
-			    "retry: steps: 0 < %s < period (%" PRIu64 ") does not hold",
-			    r->steps.v[i], r->period);
-	}
-	if (r->method == CONF_METHOD_steps && r->steps.n == 0)
-		conf_error(p, conf_where(p, conf_instance_of(p, "retry", 0), "method"),
-		    "retry: method steps needs steps");
-}
-
-/* C12. a cannot be negative: its minimum is 0. */
-static void
-check_retry(struct conf_parse *p)
-{
-	const struct conf_retry *r = &p->conf->retry;
-	int64_t first = (int64_t)r->a + r->b, period = (int64_t)r->period;
-
-	check_steps(p, r);
-	if (r->method == CONF_METHOD_linear && (r->a == 0 || r->a >= r->period))
-		conf_error(p, retry_where(p),
-		    "retry: linear needs 0 < a < period; a is %" PRIu64 ", period %" PRIu64, r->a,
-		    r->period);
-	if (r->method == CONF_METHOD_exponential && (first <= 0 || first >= period))
-		conf_error(p, retry_where(p),
-		    "retry: exponential needs 0 < a + b < period; a + b is %" PRId64
-		    ", period %" PRId64,
-		    first, period);
-}
-
 static bool
 is_loopback(const struct hostport *h)
 {
@@ -556,9 +503,9 @@ conf_check(struct conf_parse *p)
 {
 	static void (*const checks[])(struct conf_parse *) = { check_required, check_text_names,
 		check_published, check_spf_name,
-		check_transport, check_relay, check_tags, check_domains, check_folders, check_retry, check_listeners,
+		check_transport, check_relay, check_tags, check_domains, check_folders, check_listeners,
 		check_addresses, check_sizes, check_dkim, check_client_certificate,
-		check_milters };
+		check_milters, conf_check_queue };
 
 	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)
 		checks[i](p);

@@ -310,9 +310,10 @@ print_list(const struct conf_kind *k, const void *at, struct buf *out)
 	}
 }
 
-#define KIND(kind, syntax, list, release)                                                          \
-	const struct conf_kind conf_kind_##kind = { #kind, syntax, list, parse_##kind,             \
-		print_##kind, release, NULL, 0 };
+#define KIND(kind, syntax_of, is_list, release_of)                                                          \
+	const struct conf_kind conf_kind_##kind = { .name = #kind, .syntax = syntax_of,              \
+		.list = is_list,                                                                   \
+		.parse = parse_##kind, .print = print_##kind, .release = release_of };
 #define print_path print_text
 KIND(flag, "yes | no", false, NULL)
 KIND(number, "number", false, NULL)
@@ -361,6 +362,7 @@ print_choice(const struct conf_kind *k, const void *at, struct buf *out)
 	static const char *const choices_##c[] = { CONF_CHOICE_##c(CHOICE_TEXT) };                 \
 	_Static_assert(                                                                            \
 	    sizeof(conf_t_choice_##c) == sizeof(unsigned), "an enum is not an unsigned");          \
-	const struct conf_kind conf_kind_choice_##c = { "choice", NULL, false, parse_choice,       \
-		print_choice, NULL, choices_##c, sizeof(choices_##c) / sizeof(choices_##c[0]) };
+	const struct conf_kind conf_kind_choice_##c = { .name = "choice", .parse = parse_choice,   \
+		.print = print_choice, .choices = choices_##c,                                       \
+		.choice_count = sizeof(choices_##c) / sizeof(choices_##c[0]) };
 CONF_CHOICES(CHOICE_KIND)

@@ -270,9 +270,10 @@ print_auth(const struct conf_kind *k, const void *at, struct buf *out)
 		buf_puts(out, " and key");
 }
 
-#define KIND(kind, syntax, list)                                                                   \
-	const struct conf_kind conf_kind_##kind = { #kind, syntax, list, parse_##kind,             \
-		print_##kind, release_##kind, NULL, 0 };
+#define KIND(kind, syntax_of, is_list)                                                             \
+	const struct conf_kind conf_kind_##kind = { .name = #kind, .syntax = syntax_of,             \
+		.list = is_list, .parse = parse_##kind, .print = print_##kind,                     \
+		.release = release_##kind };
 KIND(hostport, "address:port", false)
 KIND(hostports, "address:port ...", true)
 KIND(relay, "host", false)

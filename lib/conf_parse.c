@@ -249,7 +249,7 @@ syntax_of(const struct conf_directive *d)
 
 static void
 set_value(struct conf_parse *p, const struct conf_instance *in, const struct conf_directive *d,
-    const struct conf_word *name, struct conf_words w)
+    const struct conf_word *name, struct conf_words w, bool again)
 {
 	char *at = (char *)conf_block_get(p->conf, in->block, in->index) + d->offset;
 
@@ -260,6 +260,10 @@ set_value(struct conf_parse *p, const struct conf_instance *in, const struct con
 	if (w.n > 1 && !d->kind->list) {
 		conf_error(p, w.v[1].pos, "%s: more than one value; \"%.*s\" is not expected here",
 		    d->name, CONF_SHOW(w.v[1].text));
+		return;
+	}
+	if (again) {
+		d->kind->parse(p, d, w, at);
 		return;
 	}
 	if (d->kind->release)
@@ -293,12 +297,13 @@ run_directive(struct conf_parse *p, const struct source *s, const struct stateme
 		return;
 	}
 	struct conf_pos *set = &in->set[d - first];
-	if (set->line)
+	bool again = set->line != 0;
+	if (again && !d->kind->repeat)
 		conf_error(p, name->pos, "%s is given twice; first at %s:%u:%u", d->name, set->file,
 		    set->line, set->column);
 	else
 		*set = name->pos;
-	set_value(p, in, d, name, w);
+	set_value(p, in, d, name, w, again && d->kind->repeat);
 }
 
 /* The instance of a block that is being opened: a new one, or the single one. */

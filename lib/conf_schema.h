@@ -7,7 +7,9 @@
  * Kinds: flag yes|no | number | size bytes, suffix K M G | duration seconds, suffix s m h d | text |
  * path (relative ones are below the folder of the main file) | list of words | hostport "host:port",
  * "[v6]:port" | hostports a list of them | relay "domain[:port]" (MX look-up), "[host][:port]" (none)
- * | cidrs | auth | choice_<name> one of CONF_CHOICE_<name>.
+ * | cidrs | auth | choice_<name> one of CONF_CHOICE_<name> | rate "10/60s" or none | spans of the day
+ * "22:00-07:00 …" | members "NAME [weight N] …", may be repeated | zone local or "+09:00" | opt_number,
+ * opt_duration: 0 when left out, which min need not allow.
  * min and max: of the number, or the length of a text or list. An empty default means "not set".
  */
 #ifndef EKIDEN_CONF_SCHEMA_H
@@ -28,9 +30,13 @@
 #define CONF_CHOICE_failure(X) X(tempfail, "tempfail") X(accept, "accept") X(reject, "reject")
 #define CONF_CHOICE_header_from(X) X(any, "any") X(tenant, "tenant")
 #define CONF_CHOICE_duplicates(X) X(refuse, "refuse") X(log, "log") X(accept, "accept")
+#define CONF_CHOICE_reset(X) X(default, "default") X(slow, "slow") X(pause, "pause") X(ignore, "ignore")
+#define CONF_CHOICE_hop_tls(X)                                                                     \
+	X(default, "default") X(none, "none") X(may, "may") X(encrypt, "encrypt") X(verify, "verify")
+#define CONF_CHOICE_action(X) X(slow, "slow") X(pause, "pause") X(one, "one") X(suspend, "suspend")
 #define CONF_CHOICES(C)                                                                            \
 	C(tls) C(policy) C(received) C(method) C(level) C(version) C(canon) C(unsigned) \
-	C(header_from) C(duplicates) C(failure)
+	C(header_from) C(duplicates) C(failure) C(reset) C(hop_tls) C(action)
 
 #define CONF_main(D)                                                                               \
 	D(text, hostname, "hostname", "", 0, 253,                                                  \
@@ -206,6 +212,20 @@
 	    "CA certificates for tls verify.")                                                     \
 	D(text, certificate, "certificate", "", 0, 64,                                             \
 	    "Certificate block shown to servers that ask for a client certificate.")               \
+	D(rate, rate, "rate", "", 0, 0,                                                            \
+	    "Recipients to one destination in a time: 10/60s. Never more than 10 in any 60 s.")    \
+	D(rate, connect_rate, "connect-rate", "", 0, 0, "New connections to one destination in a time.") \
+	D(number, interval_ms, "interval", "0", 0, 10000,                                          \
+	    "Milliseconds from one message to one destination to the next.")                       \
+	D(number, pool_size, "pool-size", "20", 1, 500,                                            \
+	    "Connections to one destination that are kept without work.")                          \
+	D(number, tenant_connections, "tenant-connections", "0", 0, 500,                           \
+	    "Of one tenant to one destination; 0: as many as all.")                                \
+	D(rate, tenant_rate, "tenant-rate", "", 0, 0, "Recipients of one tenant to one destination in a time.") \
+	D(choice_reset, on_reset, "on-reset", "slow", 0, 0,                                        \
+	    "A connection that is reset or refused counts as a throttling reply: slow, pause, ignore.") \
+	D(flag, fixed, "fixed", "no", 0, 0, "Limits stay as they are: no automatic back-off.")     \
+	D(text, pool, "pool", "", 0, 64, "Source addresses: name of a pool. Default: the system's choice.") \
 	D(number, port, "port", "25", 1, 65535, "Of hosts found by MX.")                           \
 	D(duration, connect_timeout, "connect-timeout", "30s", 1, 3600, "Per address.")            \
 	D(duration, reply_timeout, "reply-timeout", "5m", 1, 3600, "Greeting, EHLO, MAIL, RCPT.")  \
@@ -215,6 +235,78 @@
 	D(number, active, "active", "100000", 100, 10000000,                                       \
 	    "Recipients in memory at a time; the rest waits on disk.")                             \
 	D(cidrs, deny, "deny", "", 0, 1000, "Addresses never connected to.")
+
+#define CONF_group(D)                                                                              \
+	D(list, domains, "domains", "", 0, 5000, "Recipient domains; .example.jp: all below it.")  \
+	D(list, mx, "mx", "", 0, 1000,                                                             \
+	    "Also domains whose best MX host has a name like one of these; * stands for any characters.") \
+	D(opt_number, connections, "connections", "", 1, 500, "At a time.")                        \
+	D(opt_number, messages_per_connection, "messages-per-connection", "", 1, 1000000,          \
+	    "Then a new connection.")                                                              \
+	D(opt_number, recipients_per_message, "recipients-per-message", "", 1, 1000,               \
+	    "Recipients of one message sent in one transaction.")                                  \
+	D(rate, rate, "rate", "", 0, 0, "Recipients in a time, over all domains of the group.")    \
+	D(rate, connect_rate, "connect-rate", "", 0, 0, "New connections in a time.")              \
+	D(opt_number, interval_ms, "interval", "", 1, 10000, "Milliseconds from one message to the next.") \
+	D(opt_duration, idle, "idle", "", 1, 600, "A connection without work is kept this long.")  \
+	D(opt_number, pool_size, "pool-size", "", 1, 500, "Connections that are kept without work.") \
+	D(text, retry, "retry", "", 0, 64, "Name of a retry-schedule.")                            \
+	D(relay, relay, "relay", "", 0, 300, "Goes to this host, as with relayhost, but without its credentials.") \
+	D(text, pool, "pool", "", 0, 64, "Source addresses.")                                      \
+	D(choice_hop_tls, tls, "tls", "default", 0, 0, "As in delivery.")                          \
+	D(flag, fixed, "fixed", "no", 0, 0, "No automatic back-off.")                              \
+	D(choice_reset, on_reset, "on-reset", "default", 0, 0, "As in delivery.")                  \
+	D(opt_number, tenant_connections, "tenant-connections", "", 1, 500, "Of one tenant.")      \
+	D(rate, tenant_rate, "tenant-rate", "", 0, 0, "Recipients of one tenant in a time.")       \
+	D(spans, quiet, "quiet", "", 0, 16, "Nothing is sent at these times of the day.")          \
+	D(duration, full_hour, "full-hour", "0", 0, 1500,                                          \
+	    "Nothing is sent so long before and behind each full hour.")                           \
+	D(zone, time_zone, "time-zone", "local", 0, 0, "Of quiet: local, or an offset such as +09:00.")
+
+#define CONF_source(D)                                                                             \
+	D(list, address, "address", "", 1, 2, "Addresses to send from: one IPv4, one IPv6, or both.") \
+	D(text, helo, "helo", "", 0, 253, "Name in EHLO; its A or AAAA and PTR should agree. Default: hostname.") \
+	D(opt_number, connections, "connections", "", 1, 100000, "To all destinations at a time.") \
+	D(rate, rate, "rate", "", 0, 0, "Recipients in a time, to all destinations.")              \
+	D(text, warm_up, "warm-up", "", 0, 64, "Name of a warm-up plan.")                          \
+	D(text, warm_up_start, "warm-up-start", "", 0, 10, "Its first day: 2026-12-31.")
+
+#define CONF_pool(D)                                                                               \
+	D(members, source, "source", "", 1, 0,                                                     \
+	    "A source and its share: NAME weight 3. May be repeated.")
+
+#define CONF_warm_up(D)                                                                            \
+	D(list, daily, "daily", "", 1, 366,                                                        \
+	    "Recipients to one destination on the first day, the second day, …; then without limit. " \
+	    "What is over goes out by sources of the pool that are warm.")
+
+#define CONF_route(D)                                                                              \
+	D(list, to, "to", "", 0, 1000, "Recipient domains (.example.jp: all below it), or group NAME….") \
+	D(list, from, "from", "", 0, 1000, "Envelope senders: address, or @domain.")               \
+	D(list, header_from, "header-from", "", 0, 1000, "Addresses in the field From: address, or @domain.") \
+	D(list, tenant, "tenant", "", 0, 1000, "Tenants.")                                         \
+	D(list, key, "key", "", 0, 1000, "User names of keys.")                                    \
+	D(list, tag, "tag", "", 0, 1000, "Tags; * stands for any characters.")                     \
+	D(relay, relay, "relay", "", 0, 300, "Then: goes to this host, as with relayhost.")        \
+	D(text, source, "source", "", 0, 64, "Then: from this source.")                            \
+	D(text, pool, "pool", "", 0, 64, "Then: from the sources of this pool.")                   \
+	D(text, group, "group", "", 0, 64, "Then: with the limits of this group.")
+
+#define CONF_throttle(D)                                                                           \
+	D(list, code, "code", "", 0, 64, "Reply codes; one digit stands for all that begin with it.") \
+	D(list, enhanced, "enhanced", "", 0, 64, "Enhanced status codes, such as 4.7.28 or 4.7.*.") \
+	D(text, text, "text", "", 0, 1000, "Regular expression (PCRE2, any case) that the text must match.") \
+	D(list, stage, "stage", "", 0, 16,                                                         \
+	    "connect greeting ehlo starttls auth mail rcpt data end-of-data: where it came. Default: anywhere.") \
+	D(list, group, "group", "", 0, 64, "Of these groups only.")                                \
+	D(list, mx, "mx", "", 0, 64, "Of hosts with names like these only; * stands for any characters.") \
+	D(choice_action, action, "action", "slow", 0, 0,                                           \
+	    "slow: to a part of the pace; pause: nothing for a time; one: one connection for a time; " \
+	    "suspend: the source is not used for this group for a time.")                          \
+	D(number, factor, "factor", "50", 1, 99, "Percent of the pace that is kept.")              \
+	D(duration, for_s, "for", "5m", 1, 604800, "The time, and how long each step of recovery takes.")
+
+#define CONF_retry_schedule(D) CONF_retry(D)
 
 #define CONF_resolver(D)                                                                           \
 	D(hostports, server, "server", "", 0, 16,                                                  \
@@ -285,7 +377,8 @@
 #define CONF_BLOCKS(B)                                                                             \
 	B(many, listen) B(many, certificate) B(one, limits) B(one, retry) B(one, delivery)         \
 	B(one, resolver) B(one, spool) B(one, dkim) B(one, log) B(one, envelope_sender)            \
-	B(one, reputation) B(many, milter)
+	B(one, reputation) B(many, milter) B(many, group) B(many, source) B(many, pool)            \
+	B(many, warm_up) B(many, route) B(many, throttle) B(many, retry_schedule)
 
 /* What a block is for: sample file and manual page. */
 #define CONF_DOC_main "The host, its folders and where mail goes."
@@ -307,10 +400,25 @@
 #define CONF_DOC_milter                                                                            \
 	"A mail filter that speaks the milter protocol (versions 2 to 6), for the listeners that name " \
 	"it. Milters see a message before it is signed."
+#define CONF_DOC_group                                                                             \
+	"Destinations with limits of their own, which all of them share. What is left out is as in " \
+	"delivery. Domains of no group are limited one destination (MX set) at a time."
+#define CONF_DOC_source "An address of this host that mail leaves from."
+#define CONF_DOC_pool "Sources that share the work by weight."
+#define CONF_DOC_warm_up "How much a new source may send on its first days, to each group or destination."
+#define CONF_DOC_route                                                                             \
+	"Mail that meets all conditions goes another way. The first route that fits decides; the " \
+	"transport map and relayhost are for the rest."
+#define CONF_DOC_throttle                                                                          \
+	"What a reply means for the pace of a destination. The first that fits decides; all " \
+	"conditions must hold."
+#define CONF_DOC_retry_schedule "A retry of its own, for groups and keys that name it."
 #define CONF_DOC_log "Log lines and events."
 #define CONF_DOC_envelope_sender "What becomes of the envelope sender, and where bounces come back to."
 
 /* Blocks whose names are no C identifiers. */
+#define CONF_SPELLED_warm_up ~, "warm-up"
+#define CONF_SPELLED_retry_schedule ~, "retry-schedule"
 #define CONF_SPELLED_envelope_sender ~, "envelope-sender"
 
 #endif

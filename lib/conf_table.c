@@ -111,7 +111,7 @@ conf_block_add(struct conf *c, const struct conf_block *b)
 bool
 conf_required(const struct conf_directive *d)
 {
-	return *d->deflt == '\0' && d->min >= 1;
+	return *d->deflt == '\0' && d->min >= 1 && !d->kind->optional;
 }
 
 bool

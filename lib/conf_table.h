@@ -45,6 +45,8 @@ struct conf_kind {
 	const char *name;
 	const char *syntax; /* for messages and the manual page; NULL: the choices */
 	bool list;	    /* more than one word */
+	bool optional;	    /* `""` means left out, also where the least value is over 0 */
+	bool repeat;	    /* may be given again: adds */
 	/* On false an error was reported and *at owns nothing. `at` comes zeroed. */
 	bool (*parse)(struct conf_parse *p, const struct conf_directive *d, struct conf_words w,
 	    void *at);
@@ -113,7 +115,8 @@ bool conf_is_default(const struct conf_directive *d, const void *at);
 /* conf_kind.c */
 #define CONF_KINDS(K)                                                                              \
 	K(flag) K(number) K(signed) K(size) K(duration) K(text) K(path) K(list) K(hostport)        \
-	K(hostports) K(relay) K(cidrs) K(auth)
+	K(hostports) K(relay) K(cidrs) K(auth) K(opt_number) K(opt_duration) K(rate) K(spans)     \
+	K(members) K(zone)
 #define CONF_KIND_DECLARE(kind) extern const struct conf_kind conf_kind_##kind;
 #define CONF_KIND_CHOICE(choice) extern const struct conf_kind conf_kind_choice_##choice;
 CONF_KINDS(CONF_KIND_DECLARE)
@@ -163,8 +166,9 @@ struct conf_instance *conf_instance_of(const struct conf_parse *p, const char *b
 struct conf_pos conf_where(const struct conf_parse *p, const struct conf_instance *in,
     const char *directive);
 
-/* conf_check.c: across directives; conf_host.c: against this host. */
+/* conf_check.c, conf_check_queue.c: across directives; conf_host.c: against this host. */
 void conf_check(struct conf_parse *p);
+void conf_check_queue(struct conf_parse *p);
 void conf_host_defaults(struct conf_parse *p);
 /* The listeners of a configuration without any, as text. */
 void conf_default_listeners(bool v6, struct buf *out);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/regex.h"
 #include "master/folders.h"
 #include "master/master.h"
 
@@ -260,6 +261,7 @@ main(int argc, char **argv)
 		return status;
 	umask(077);
 	signal(SIGPIPE, SIG_IGN);
+	conf_regex_check = regex_check;
 	char *real = realpath(o.conf_path, NULL);
 	if (real) /* else its absence is an error of the configuration */
 		o.conf_path = real;

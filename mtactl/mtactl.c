@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <time.h>
 
+#include "lib/regex.h"
 #include "mtactl/mtactl.h"
 #include "mtactl/output.h"
 
@@ -89,6 +90,7 @@ main(int argc, char **argv)
 	setlocale(LC_TIME, "C");
 	tzset();
 	signal(SIGPIPE, SIG_IGN);
+	conf_regex_check = regex_check;
 	int status = args_parse(&a, &m, argc, argv, &e) < 0 ? usage_error(&a, &e) : run(&m, &a);
 	args_free(&a);
 	return status;
