@@ -72,6 +72,18 @@ put_client(struct json *j, const struct event_client *c)
 	json_close(j, '}');
 }
 
+static void
+put_source(struct json *j, const struct event_source *s)
+{
+	if (s->name.n == 0 && s->addr.n == 0)
+		return;
+	json_open(j, "source", '{');
+	put(j, "name", s->name);
+	put(j, "addr", s->addr);
+	put(j, "helo", s->helo);
+	json_close(j, '}');
+}
+
 /* "host[addr]:port" */
 static void
 put_relay(struct json *j, struct view relay)
@@ -132,7 +144,9 @@ put_outcome(struct json *j, const struct event *e)
 {
 	char esc[ESC_TEXT_MAX];
 
+	put(j, "site", e->site);
 	put(j, "lane", e->lane);
+	put_source(j, &e->source);
 	put_relay(j, e->relay);
 	if (e->tls.n) {
 		json_open(j, "tls", '{');

@@ -36,7 +36,10 @@ struct event {
 	struct event_client {
 		struct view addr, name, helo, tls;
 	} client;
-	struct view lane;
+	struct view lane, site;
+	struct event_source {
+		struct view name, addr, helo; /* of the configuration; of the connection */
+	} source;
 	struct view relay;   /* "host[addr]:port": becomes mx{host,addr,port} */
 	struct view tls;     /* protocol of the connection to the next host */
 	uint32_t attempt;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include <errno.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -31,33 +32,45 @@ io_open(struct io *io, struct loop *l, int fd, const struct io_ops *ops, size_t 
 	return loop_add(l, &io->lf);
 }
 
+/* A socket from `local`. Which port it takes is left to connect(), so that each peer has all of them. */
+static int
+bind_to(int fd, const struct sockaddr *local, socklen_t len)
+{
+	int on = 1;
+
+	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+	return bind(fd, local, len);
+}
+
+/* What errno says goes to *e and to the io, which was not set up. */
+static int
+no_connect(struct io *io, int fd, int result, const char *what, struct err *e)
+{
+	*io = (struct io){ .error = errno, .dead = true };
+	err_errno(e, "%s", what);
+	if (fd >= 0)
+		close(fd);
+	return result;
+}
+
 int
 io_connect(struct io *io, struct loop *l, const struct io_ops *ops, const struct sockaddr *to,
     socklen_t to_len, const struct sockaddr *local, socklen_t local_len, size_t in_max,
     size_t out_max, struct err *e)
 {
 	int fd = socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
 	if (fd < 0)
-		return err_errno(e, "socket");
-	if (local && bind(fd, local, local_len) < 0) {
-		err_errno(e, "bind to the source address");
-		close(fd);
-		return -1;
-	}
-	if (connect(fd, to, to_len) < 0 && errno != EINPROGRESS) {
-		err_errno(e, "connect");
-		close(fd);
-		return -1;
-	}
+		return no_connect(io, fd, -1, "socket", e);
+	if (local && bind_to(fd, local, local_len) < 0)
+		return no_connect(io, fd, IO_UNBOUND, "bind", e);
+	if (connect(fd, to, to_len) < 0 && errno != EINPROGRESS)
+		return no_connect(io, fd, -1, "connect", e);
 	io_setup(io, l, fd, ops, in_max, out_max);
 	io->connecting = true;
 	io->writable = false;
-	if (loop_add(l, &io->lf) < 0) {
-		err_errno(e, "epoll");
-		io->dead = true;
-		close(fd);
-		return -1;
-	}
+	if (loop_add(l, &io->lf) < 0)
+		return no_connect(io, fd, -1, "epoll", e);
 	return 0;
 }
 
@@ -78,8 +91,8 @@ connect_ready(struct io *io)
 		soerr = errno;
 	io->connecting = false;
 	io->writable = true;
+	io->error = soerr;
 	if (soerr) {
-		errno = soerr;
 		err_set(&e, ERR_TEMP, ESC(4, 4, 1), "%s", strerror(soerr));
 	}
 	io->ops->connected(io, soerr ? &e : NULL);
@@ -109,6 +122,7 @@ handshake(struct io *io)
 		/* fall through */
 	default:
 		io->handshaking = false;
+		io->error = tls_errno(io->tls);
 		io->ops->secured(io, &e);
 		break;
 	}
@@ -127,6 +141,7 @@ read_some(struct io *io, char *room, size_t want, struct err *e)
 		io->readable = false;
 		if (n == TLS_WANT_READ || n == TLS_WANT_WRITE || n == TLS_WANT_ASYNC)
 			return -1;
+		io->error = tls_errno(io->tls);
 		return n == TLS_CLOSED ? 0 : -2;
 	}
 	ssize_t n;
@@ -137,6 +152,7 @@ read_some(struct io *io, char *room, size_t want, struct err *e)
 		io->readable = false;
 		if (errno == EAGAIN || errno == EWOULDBLOCK)
 			return -1;
+		io->error = errno;
 		err_set(e, ERR_TEMP, ESC(4, 4, 2), "%s", strerror(errno));
 		return -2;
 	}
@@ -262,6 +278,8 @@ write_some(struct io *io, struct view v, struct err *e)
 		ptrdiff_t n = tls_write(io->tls, v.p, v.n, e);
 		if (n == TLS_WANT_READ || n == TLS_WANT_WRITE || n == TLS_WANT_ASYNC)
 			return 0;
+		if (n <= 0)
+			io->error = tls_errno(io->tls);
 		return n > 0 ? n : -1;
 	}
 	ssize_t n;
@@ -270,8 +288,10 @@ write_some(struct io *io, struct view v, struct err *e)
 	while (n < 0 && errno == EINTR);
 	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 		return 0;
-	if (n < 0)
+	if (n < 0) {
+		io->error = errno;
 		err_set(e, ERR_TEMP, ESC(4, 4, 2), "%s", strerror(errno));
+	}
 	return n;
 }
 

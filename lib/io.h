@@ -22,7 +22,7 @@
 
 struct io;
 
-enum { IO_LINGER_MAX = 8 << 20 };
+enum { IO_LINGER_MAX = 8 << 20, IO_UNBOUND = -2 };
 
 struct io_ops {
 	/* New bytes in io->in, or io->eof became true. */
@@ -52,6 +52,7 @@ struct io {
 	bool connecting, handshaking, finishing, dead;
 	bool lingering;	  /* all is written; what the peer still sends is thrown away */
 	size_t lingered;  /* bytes of that */
+	int error;	  /* errno of what failed; 0: nothing, or no system call */
 	bool blocked;	  /* output waits for the peer */
 	bool want_write;  /* the handshake waits to write */
 };
@@ -59,7 +60,10 @@ struct io {
 /* Takes over a connected non-blocking fd. Limits are for bytes held in memory. */
 int io_open(struct io *io, struct loop *l, int fd, const struct io_ops *ops, size_t in_max,
     size_t out_max);
-/* Starts a connect from `local` (NULL: any); takes over nothing, makes its own socket. 0 or -1. */
+/*
+ * Starts a connect from `local` (NULL: any); takes over nothing, makes its own socket. 0; -1; IO_UNBOUND: `local`
+ * cannot be used on this host. A failure leaves io->error.
+ */
 int io_connect(struct io *io, struct loop *l, const struct io_ops *ops, const struct sockaddr *to,
     socklen_t to_len, const struct sockaddr *local, socklen_t local_len, size_t in_max,
     size_t out_max, struct err *e);

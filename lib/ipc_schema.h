@@ -230,6 +230,7 @@
 #define IPC_FIELDS_conn_closed(F)                                                                  \
 	F(u64, conn, 0) F(u8, why, 0) /* enum conn_why */ F(u16, code, 0) F(u32, esc, 0)           \
 	F(text, text, IPC_TEXT_MAX) F(text, relay, 330) F(u8, stage, 0) /* enum smtp_stage */      \
+	/* What no job_done has told already: */                                                   \
 	F(u8, event, 0) /* enum conn_event */                                                      \
 	F(text, throttle, 64) /* name of the throttle block that the reply matched, or empty */
 #define IPC_FIELDS_job_done(F)                                                                     \
@@ -282,7 +283,7 @@
 
 /* mtactl -> master, then mtactl <-> the daemon that master handed the connection to. */
 #define IPC_CTL_CALLS(M) M(0x0f01, ctl_open) M(0x0f02, ctl_call) M(0x0f03, ctl_args)
-#define IPC_FIELDS_ctl_open(F) F(u8, role, 0)
+#define IPC_FIELDS_ctl_open(F) F(u8, role, 0) F(u32, instance, 0) /* of the role */
 #define IPC_FIELDS_ctl_call(F) F(text, command, 64) F(flag, more, 0) F(blob, args, IPC_BULK_MAX)
 #define IPC_FIELDS_ctl_args(F) F(flag, more, 0) F(blob, args, IPC_BULK_MAX)
 #define IPC_CTL_REPLIES(M) M(0x1001, ctl_row) M(0x1002, ctl_end)
@@ -300,7 +301,7 @@
 	F(u32, index, 0) F(u8, status, 0) /* enum rcpt_status */ F(u8, stage, 0)                   \
 	F(u16, code, 0) F(u32, esc, 0) F(text, text, IPC_TEXT_MAX)                                 \
 	F(flag, remote, 0) /* the text is what the remote host said */                             \
-	F(text, throttle, 64) /* as in conn_closed */
+	F(text, throttle, 64) /* as in conn_closed; at the first recipient that the reply decided */
 #define IPC_FIELDS_mx_host(F)                                                                      \
 	F(u16, pref, 0) F(domain, name, 255) F(u8, status, 0) F(flag, secure, 0)                   \
 	F(blob, v4, 4 * 64) F(blob, v6, 16 * 64) /* addresses, concatenated */

@@ -294,6 +294,12 @@ tls_clean(const struct tls *t)
 	return t->clean;
 }
 
+int
+tls_errno(const struct tls *t)
+{
+	return t->io_errno;
+}
+
 size_t
 tls_pending(const struct tls *t)
 {

@@ -151,6 +151,8 @@ ptrdiff_t tls_write(struct tls *t, const void *p, size_t n, struct err *e);
 void tls_bye(struct tls *t);
 /* After TLS_CLOSED: the peer ended the stream with close_notify, so nothing was cut off. */
 bool tls_clean(const struct tls *t);
+/* errno of the socket call that ended the last operation; 0: none did. */
+int tls_errno(const struct tls *t);
 /*
  * Bytes that were read from the socket but not yet by the owner; 1 when their number is not known
  * yet.

@@ -21,7 +21,7 @@ enum {
 	GUEST_MS = 10000,
 	ACCEPT_PAUSE_MS = 1000,
 	HELLO_BODY = 8,
-	OPEN_BODY = 1,
+	OPEN_BODY = 1 + 4,
 	OPENING = IPC_HEADER + HELLO_BODY + IPC_HEADER + OPEN_BODY
 };
 
@@ -89,10 +89,10 @@ answer_absent(struct guest *g, enum role role)
 static const struct ctl_command commands[] = { CTL_MASTER(CTL_ROW){ NULL, NULL } };
 
 static void
-hand_over(struct guest *g, enum role role)
+hand_over(struct guest *g, enum role role, uint32_t instance)
 {
 	struct master *m = g->m;
-	struct proc *p = proc_find(m, role, 0);
+	struct proc *p = proc_find(m, role, instance);
 
 	if (role == ROLE_MASTER)
 		ctl_serve(m->loop, guest_leave(g), g->uid, commands, m);
@@ -157,7 +157,7 @@ guest_read(struct loop_fd *lf, unsigned events)
 	else if (!take(&v, &ipc_desc_ctl_open, OPEN_BODY, &open_) || open_.role > PLAN_LAST_ROLE)
 		guest_drop(g, "malformed opening");
 	else
-		hand_over(g, open_.role);
+		hand_over(g, open_.role, open_.instance);
 }
 
 static void

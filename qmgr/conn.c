@@ -494,7 +494,7 @@ on_conn_closed(struct smtp *s, struct channel *ch, const struct ipc_conn_closed 
 	bool had_jobs = c->jobs > 0;
 	return_jobs(c);
 	conn_free(c);
-	if (m->why == CONN_FAILED || m->why == CONN_REFUSED)
+	if (m->why != CONN_IDLE)
 		lane_failed(lane, &o, m->why == CONN_REFUSED);
 	else if (lane->sched.waiting || had_jobs)
 		lane_wake(lane);

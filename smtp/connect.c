@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: ISC */
+#include <errno.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include "smtp/report.h"
 
 enum {
+	UNBOUND_TOLD_MS = 60000,
 	REFUSED_MS = 2000,
 	TIMED_OUT_MS = 60000,
 	DEAD_KEY_MAX = 80,
@@ -27,42 +29,33 @@ dead_key(const struct target *t, char out[static DEAD_KEY_MAX])
 	snprintf(out, DEAD_KEY_MAX, "dead:%.70s", strrchr(text, '['));
 }
 
-/* For the connections after this one. */
+/* The connect to the target at hand failed. For the connections after this one: event and text. */
 static void
-remember_dead(struct session *s, const struct verdict *v, uint64_t ms)
+set_failed(struct session *s, struct verdict *v, const char *why, uint8_t event, uint64_t dead_ms)
 {
+	struct buf memory = BUF_INIT(IPC_TEXT_MAX + 1);
 	char key[DEAD_KEY_MAX];
 
+	verdict_set(v, ERR_TEMP, STAGE_CONNECT, ESC(4, 4, 1), "connect to %s: %s", s->relay, why);
+	v->event = event;
+	log_info("%s", v->text);
 	dead_key(session_target(s), key);
-	recall_put(&s->smtp->recall, key, view_str(v->text), loop_now_ms(session_loop(s)), ms);
-}
-
-static void
-connect_failed(struct session *s, const char *why, uint64_t dead_ms)
-{
-	struct verdict v;
-
-	verdict_set(&v, ERR_TEMP, STAGE_CONNECT, ESC(4, 4, 1), "connect to %s: %s", s->relay, why);
-	log_info("%s", v.text);
-	if (dead_ms)
-		remember_dead(s, &v, dead_ms);
-	connect_next(s, &v);
+	buf_putc(&memory, (char)v->event);
+	buf_puts(&memory, v->text);
+	recall_put(&s->smtp->recall, key, buf_view(&memory), loop_now_ms(session_loop(s)), dead_ms);
+	buf_free(&memory);
 }
 
 /* Our own listener on a wildcard address: the same address at both ends, and a port of ours. */
 static bool
-is_ourselves(const struct session *s)
+is_ourselves(const struct session *s, const struct target *self)
 {
 	const struct conf *c = session_conf(s);
-	struct target self;
-	socklen_t len = sizeof(self.addr);
-
-	if (getsockname(io_fd(&s->link->io), &self.addr.sa, &len) < 0)
-		return false;
 	const struct target *t = session_target(s);
+
 	if (t->addr.sa.sa_family == AF_INET
-		? self.addr.in4.sin_addr.s_addr != t->addr.in4.sin_addr.s_addr
-		: memcmp(&self.addr.in6.sin6_addr, &t->addr.in6.sin6_addr, 16) != 0)
+		? self->addr.in4.sin_addr.s_addr != t->addr.in4.sin_addr.s_addr
+		: memcmp(&self->addr.in6.sin6_addr, &t->addr.in6.sin6_addr, 16) != 0)
 		return false;
 	for (size_t i = 0; i < c->listen_count; i++)
 		for (size_t k = 0; k < c->listen[i].address.n; k++) {
@@ -82,14 +75,19 @@ is_ourselves(const struct session *s)
 void
 connect_done(struct session *s, const struct err *e)
 {
+	struct target self = { .addr.sa.sa_family = AF_UNSPEC };
+	socklen_t len = sizeof(self.addr);
 	struct verdict v;
 	int on = 1;
 
 	if (e) {
-		connect_failed(s, e->text, REFUSED_MS);
+		set_failed(s, &v, e->text, event_of(s->link->io.error), REFUSED_MS);
+		connect_next(s, &v);
 		return;
 	}
-	if (is_ourselves(s)) {
+	getsockname(io_fd(&s->link->io), &self.addr.sa, &len);
+	target_ip(&self, s->local);
+	if (is_ourselves(s, &self)) {
 		verdict_set(&v, ERR_PERM, STAGE_CONNECT, ESC(5, 4, 6),
 		    "mail for %s loops back to myself", s->nexthop);
 		session_end(s, CONN_REFUSED, &v);
@@ -103,13 +101,43 @@ connect_done(struct session *s, const struct err *e)
 void
 connect_timed_out(struct session *s)
 {
-	connect_failed(s, "Connection timed out", TIMED_OUT_MS);
+	struct verdict v;
+
+	set_failed(s, &v, "Connection timed out", CONN_EVENT_TIMEOUT, TIMED_OUT_MS);
+	connect_next(s, &v);
 }
 
-static int
-source_address(const struct session *s, struct target *out)
+/* The address to send from to one of that family, or of any. false: none is given. */
+static bool
+source_address(const struct session *s, int family, struct target *out)
 {
-	return target_literal(view_str(s->source), 0, out) ? 0 : -1;
+	const char *const given[] = { s->source, s->source6 };
+
+	for (size_t i = 0; i < 2; i++)
+		if (target_literal(view_str(given[i]), 0, out) &&
+		    (family == AF_UNSPEC || out->addr.sa.sa_family == family))
+			return true;
+	return false;
+}
+
+/* Nothing was tried from it; its other family may do. */
+static void
+source_failed(struct session *s, const struct target *local, const struct err *e)
+{
+	char key[DEAD_KEY_MAX];
+	struct verdict v;
+	struct view told;
+	uint64_t now = loop_now_ms(session_loop(s));
+
+	verdict_set(&v, ERR_TEMP, STAGE_CONNECT, ESC(4, 3, 5), "source address %s: %s", local->host, e->text);
+	s->unbound = true;
+	if (!s->knocked)
+		*s->last = v;
+	snprintf(key, sizeof(key), "source:%.70s", local->host);
+	if (recall_get(&s->smtp->recall, key, now, &told))
+		return;
+	log_warn("%s", v.text);
+	recall_put(&s->smtp->recall, key, VIEW(""), now, UNBOUND_TOLD_MS);
 }
 
 /* 0, or -1 when the attempt failed at once. */
@@ -117,17 +145,20 @@ static int
 try_connect(struct session *s)
 {
 	struct target local;
-	bool bound = source_address(s, &local) == 0;
+	bool bound = source_address(s, session_target(s)->addr.sa.sa_family, &local);
 	struct err e;
 
 	target_text(session_target(s), true, s->relay);
-	if (session_link(s, session_target(s), bound ? &local : NULL, &e) == 0)
-		return 0;
-	verdict_set(s->last, ERR_TEMP, STAGE_CONNECT, ESC(4, 4, 1), "connect to %s: %s", s->relay,
-	    view_starts(view_str(e.text), "connect: ") ? e.text + 9 : e.text);
-	log_info("%s", s->last->text);
-	remember_dead(s, s->last, REFUSED_MS);
-	return -1;
+	int rc = session_link(s, session_target(s), bound ? &local : NULL, &e);
+	if (rc == IO_UNBOUND) {
+		source_failed(s, &local, &e);
+		return -1;
+	}
+	s->knocked = true;
+	if (rc < 0)
+		set_failed(s, s->last, view_starts(view_str(e.text), "connect: ") ? e.text + 9 : e.text,
+		    event_of(errno), REFUSED_MS);
+	return rc;
 }
 
 static bool
@@ -139,7 +170,9 @@ is_dead(struct session *s)
 	dead_key(session_target(s), key);
 	if (!recall_get(&s->smtp->recall, key, loop_now_ms(session_loop(s)), &why))
 		return false;
-	verdict_set(s->last, ERR_TEMP, STAGE_CONNECT, ESC(4, 4, 1), VIEW_FMT, VIEW_ARG(why));
+	s->knocked = true;
+	verdict_set(s->last, ERR_TEMP, STAGE_CONNECT, ESC(4, 4, 1), VIEW_FMT, VIEW_ARG(view_skip(why, 1)));
+	s->last->event = (uint8_t)why.p[0];
 	return true;
 }
 
@@ -150,7 +183,7 @@ try_rest(struct session *s)
 	for (; s->target_at < s->target_count && s->greeted < SESSION_GREETED_MAX; s->target_at++)
 		if (!is_dead(s) && try_connect(s) == 0)
 			return;
-	session_end(s, CONN_FAILED, s->last);
+	session_end(s, s->unbound && !s->knocked ? CONN_SOURCE : CONN_FAILED, s->last);
 }
 
 void
@@ -185,8 +218,9 @@ put_rules(const struct session *s, struct target_rules *r)
 		.port = s->port,
 		.family = AF_UNSPEC,
 		.seed = smtp_random(s->smtp) };
-	if (source_address(s, &local) == 0)
-		r->family = local.addr.sa.sa_family;
+	bool v4 = source_address(s, AF_INET, &local), v6 = source_address(s, AF_INET6, &local);
+	if (v4 != v6)
+		r->family = v4 ? AF_INET : AF_INET6;
 }
 
 static void
@@ -299,29 +333,53 @@ use_literal(struct session *s, const struct target *t)
 	try_rest(s);
 }
 
-void
-connect_start(struct session *s)
+/* Mail never leaves from another address than the ones it is meant to. */
+static bool
+sources_are_addresses(struct session *s)
 {
+	const char *const given[] = { s->source, s->source6 };
 	struct target literal;
+	struct verdict v;
+
+	for (size_t i = 0; i < 2; i++)
+		if (*given[i] && !target_literal(view_str(given[i]), 0, &literal)) {
+			verdict_set(&v, ERR_TEMP, STAGE_CONNECT, ESC(4, 3, 5), "bad source address %s", given[i]);
+			session_end(s, CONN_SOURCE, &v);
+			return false;
+		}
+	return true;
+}
+
+/* From what this process heard of DNS lately, or from DNS. */
+static void
+look_up(struct session *s)
+{
 	struct ipc_mx_answer m;
 	struct view known;
-	struct err e;
 	char key[DNS_KEY_MAX];
 
-	/* Mail never leaves from another address than the one it is meant to. */
-	if (*s->source && source_address(s, &literal) < 0) {
-		err_set(&e, ERR_TEMP, ESC(4, 3, 5), "bad source address %s", s->source);
-		not_possible(s, STAGE_CONNECT, &e);
-		return;
-	}
-	if (target_literal(view_str(s->nexthop), s->port, &literal)) {
-		use_literal(s, &literal);
-		return;
-	}
 	dns_key(s, key);
 	if (recall_get(&s->smtp->recall, key, loop_now_ms(session_loop(s)), &known) &&
 	    ipc_get(&ipc_desc_mx_answer, known, &m))
 		resolved(s, &m);
 	else
 		connect_ask(s);
+}
+
+void
+connect_start(struct session *s, const struct ipc_conn_open *m)
+{
+	struct target literal;
+
+	if (!sources_are_addresses(s))
+		return;
+	if (target_literal(view_str(s->nexthop), s->port, &literal))
+		use_literal(s, &literal);
+	else if (m->hosts.n)
+		resolved(s, &(struct ipc_mx_answer){ .status = DNS_OK,
+				.secure = m->secure,
+				.implicit = m->implicit,
+				.hosts = m->hosts });
+	else
+		look_up(s);
 }

@@ -8,7 +8,7 @@
 
 #include "smtp/session.h"
 
-void connect_start(struct session *s);
+void connect_start(struct session *s, const struct ipc_conn_open *m);
 /* Asks dnsd for what is not known yet; again when its channel is new. */
 void connect_ask(struct session *s);
 /* dnsd's answer; frame is the message as it came, to be remembered. */

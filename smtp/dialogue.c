@@ -95,17 +95,11 @@ say(struct session *s, enum step step, bool written)
 	session_expect(s);
 }
 
-static const char *
-helo_name(const struct session *s)
-{
-	return *s->helo ? s->helo : session_conf(s)->hostname;
-}
-
 static void
 say_ehlo(struct session *s)
 {
 	s->caps = (struct caps){ 0 };
-	say(s, STEP_EHLO, verb_arg(io_out(&s->link->io), "EHLO", view_str(helo_name(s))));
+	say(s, STEP_EHLO, verb_arg(io_out(&s->link->io), "EHLO", view_str(session_helo(s))));
 }
 
 /* RFC 5321, 5.1: a host that MX names and that greets with our name is ourselves. */
@@ -203,7 +197,7 @@ ehlo_reply(struct session *s)
 		ehlo_parse(buf_view(&s->reply.text), &s->caps);
 		after_ehlo(s);
 	} else if (s->reply.code >= 500 && !s->tls_on && !needs_tls(s)) {
-		say(s, STEP_HELO, verb_arg(io_out(&s->link->io), "HELO", view_str(helo_name(s))));
+		say(s, STEP_HELO, verb_arg(io_out(&s->link->io), "HELO", view_str(session_helo(s))));
 	} else {
 		refused(s);
 	}

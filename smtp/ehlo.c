@@ -54,6 +54,7 @@ static const struct keyword {
 	{ "SMTPUTF8", CAP_SMTPUTF8, NULL },
 	{ "STARTTLS", CAP_STARTTLS, NULL },
 	{ "DSN", CAP_DSN, NULL },
+	{ "MT-PRIORITY", CAP_MT_PRIORITY, NULL }, /* a policy's name may follow: it says what values mean there */
 	{ "SIZE", 0, size_param },
 	{ "AUTH", 0, auth_params },
 	{ "LIMITS", 0, limits_params },

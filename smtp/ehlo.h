@@ -13,7 +13,8 @@ enum {
 	CAP_DSN = 16,
 	CAP_SIZE = 32,
 	CAP_AUTH_PLAIN = 64,
-	CAP_AUTH_LOGIN = 128
+	CAP_AUTH_LOGIN = 128,
+	CAP_MT_PRIORITY = 256
 };
 
 struct caps {

@@ -6,7 +6,7 @@
 #include "smtp/report.h"
 #include "smtp/session.h"
 
-enum { RESULT_ROOM = IPC_TEXT_MAX + 64 };
+enum { RESULT_ROOM = IPC_TEXT_MAX + THROTTLE_NAME_MAX + 64 };
 
 static bool
 take_rcpts(struct job *j, struct view blob)
@@ -54,6 +54,9 @@ job_new(const struct ipc_deliver *m)
 	j->label = arena_view(a, m->label);
 	j->copy = m->copy;
 	j->lane = arena_view(a, m->lane);
+	j->site = arena_view(a, m->site);
+	j->source_name = arena_view(a, m->source_name);
+	j->mt_priority = m->mt_priority;
 	j->envid = arena_view(a, m->envid);
 	j->ret = m->ret;
 	j->attempt = m->attempt;
@@ -96,22 +99,47 @@ job_set(struct job *j, struct rcpt *r, enum rcpt_status status, const struct ver
 	job_note(j, r, v);
 }
 
-void
-job_decide(struct job *j, struct rcpt *r, const struct verdict *v)
+/* false: it was decided before. */
+static bool
+decide(struct job *j, struct rcpt *r, const struct verdict *v)
 {
+	if (r->status)
+		return false;
 	job_set(j, r,
 	    v->class == ERR_NONE   ? RCPT_SENT
 	    : v->class == ERR_PERM ? RCPT_BOUNCED
 				   : RCPT_DEFERRED,
 	    v);
+	return true;
+}
+
+static void
+note_throttle(struct job *j, struct rcpt *r, const struct verdict *v)
+{
+	if (*v->throttle)
+		r->throttle = arena_view(&j->arena, view_str(v->throttle));
 }
 
 void
+job_decide(struct job *j, struct rcpt *r, const struct verdict *v)
+{
+	if (decide(j, r, v))
+		note_throttle(j, r, v);
+}
+
+/* What a reply says of the pace is said once, however many recipients it decides. */
+bool
 job_decide_rest(struct job *j, const struct verdict *v, bool accepted_only)
 {
+	struct rcpt *first = NULL;
+
 	for (uint32_t i = 0; i < j->count; i++)
-		if (!accepted_only || j->rcpts[i].accepted)
-			job_decide(j, &j->rcpts[i], v);
+		if ((!accepted_only || j->rcpts[i].accepted) && decide(j, &j->rcpts[i], v) &&
+		    first == NULL)
+			first = &j->rcpts[i];
+	if (first)
+		note_throttle(j, first, v);
+	return first != NULL;
 }
 
 uint64_t
@@ -140,7 +168,7 @@ job_needs_utf8(const struct job *j)
 }
 
 void
-job_report(const struct job *j, struct session *s)
+job_report(const struct job *j, struct session *s, uint8_t event)
 {
 	struct buf results = BUF_INIT(IPC_BULK_MAX);
 	struct view relay = view_str(s->relay);
@@ -155,9 +183,9 @@ job_report(const struct job *j, struct session *s)
 		}
 		IPC_RECORD(&results, job_result, .index = r->index, .status = r->status,
 		    .stage = r->stage, .code = r->code, .esc = esc_pack(r->esc), .text = r->text,
-		    .remote = r->remote);
+		    .remote = r->remote, .throttle = r->throttle);
 	}
 	IPC_SEND(session_qmgr(s), job_done, .conn = s->conn, .job = j->id, .relay = relay,
-	    .results = buf_view(&results));
+	    .event = event, .results = buf_view(&results));
 	buf_free(&results);
 }

@@ -149,16 +149,20 @@ material_apply(struct daemon *daemon, struct err *e)
 	struct tls_client_conf c = { .ca_pem = buf_view(&p->next_ca),
 		.cert = client_cert(p, daemon->conf->delivery.certificate),
 		.signer = signer_tls(smtp_signer(daemon)) };
-	struct tls_ctx *tls = tls_client_ctx(&c, e);
+	struct throttles *throttles = throttles_new(daemon->conf, e);
+	struct tls_ctx *tls = throttles ? tls_client_ctx(&c, e) : NULL;
 
 	certs_free(&p->next_certs);
 	if (tls == NULL) {
+		throttles_free(&throttles);
 		secrets_free(&p->next_secrets);
 		buf_free(&p->next_ca);
 		return -1;
 	}
 	tls_ctx_free(&p->tls);
 	p->tls = tls;
+	throttles_free(&p->throttles);
+	p->throttles = throttles;
 	buf_free(&p->ca);
 	p->ca = p->next_ca;
 	buf_init(&p->next_ca, CA_BYTES_MAX);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: ISC */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -65,6 +66,27 @@ take_reply(const struct session *s, struct verdict *v, const char *before, const
 	buf_free(&reply);
 }
 
+/* Which of the admin's patterns the reply fits; what follows is qmgr's to decide. */
+static void
+take_throttle(const struct session *s, struct verdict *v)
+{
+	struct buf text = BUF_INIT(REPLY_BYTES_MAX);
+
+	if (s->smtp->throttles == NULL || v->code < 400)
+		return;
+	reply_flat(&s->reply, &text);
+	const char *name = throttles_match(s->smtp->throttles,
+	    &(struct throttle_facts){ .code = v->code,
+		.esc = s->reply.esc,
+		.stage = v->stage,
+		.text = buf_view(&text),
+		.group = view_str(s->group),
+		.host = view_str(session_target(s)->host) });
+	buf_free(&text);
+	if (name)
+		snprintf(v->throttle, sizeof(v->throttle), "%s", name);
+}
+
 void
 verdict_reply(const struct session *s, enum step step, struct verdict *v)
 {
@@ -91,6 +113,7 @@ verdict_reply(const struct session *s, enum step step, struct verdict *v)
 		    behind, sizeof(behind), " (in reply to %s command)", step_info(step)->command);
 	}
 	take_reply(s, v, before, behind);
+	take_throttle(s, v);
 }
 
 void
@@ -103,14 +126,31 @@ verdict_sent(const struct session *s, struct verdict *v)
 	take_reply(s, v, "", "");
 }
 
+uint8_t
+event_of(int error)
+{
+	switch (error) {
+	case ECONNRESET:
+	case EPIPE:
+		return CONN_EVENT_RESET;
+	case ECONNREFUSED:
+		return CONN_EVENT_REFUSED;
+	case ETIMEDOUT:
+		return CONN_EVENT_TIMEOUT;
+	default:
+		return CONN_EVENT_NONE;
+	}
+}
+
 void
-verdict_lost(const struct session *s, enum step step, struct verdict *v)
+verdict_lost(const struct session *s, enum step step, int error, struct verdict *v)
 {
 	char host[TARGET_TEXT_MAX];
 
 	name(s, host);
 	verdict_set(v, ERR_TEMP, step_info(step)->stage, ESC(4, 4, 2),
 	    "lost connection with %s while %s", host, step_info(step)->doing);
+	v->event = event_of(error);
 }
 
 void
@@ -121,6 +161,7 @@ verdict_timeout(const struct session *s, enum step step, struct verdict *v)
 	name(s, host);
 	verdict_set(v, ERR_TEMP, step_info(step)->stage, ESC(4, 4, 2),
 	    "conversation with %s timed out while %s", host, step_info(step)->doing);
+	v->event = CONN_EVENT_TIMEOUT;
 }
 
 void
@@ -229,6 +270,10 @@ write_event(
 		.rcpt = r->addr,
 		.size = job_size(j),
 		.lane = j->lane,
+		.site = j->site,
+		.source = { .name = j->source_name,
+		    .addr = view_str(s->local),
+		    .helo = view_str(session_helo(s)) },
 		.relay = view_str(s->relay),
 		.tls = view_str(s->tls_text),
 		.attempt = j->attempt,
@@ -284,6 +329,7 @@ report_rcpt(const struct session *s, const struct job *j, const struct rcpt *r)
 		put_field(&line, " sender_original=", j->sender_original);
 	}
 	put_field(&line, " lane=", j->lane);
+	put_field(&line, " source=", j->source_name);
 	buf_printf(&line, " tls=%s", *s->tls_text ? s->tls_text : "none");
 	log_line(buf_view(&line));
 	buf_free(&line);

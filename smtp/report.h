@@ -9,8 +9,10 @@
 void verdict_reply(const struct session *s, enum step step, struct verdict *v);
 /* The bare reply, for a delivery: "250 2.0.0 Ok". */
 void verdict_sent(const struct session *s, struct verdict *v);
-/* "lost connection with ... while ...", "conversation with ... timed out while ..." */
-void verdict_lost(const struct session *s, enum step step, struct verdict *v);
+/* What an errno says of a TCP connection. */
+uint8_t event_of(int error); /* enum conn_event */
+/* error: errno, 0: the peer closed. "lost connection with ... while ...", "conversation with ... timed out while ..." */
+void verdict_lost(const struct session *s, enum step step, int error, struct verdict *v);
 void verdict_timeout(const struct session *s, enum step step, struct verdict *v);
 /* Our own finding. */
 void verdict_set(struct verdict *v, enum err_class class, uint8_t stage, struct esc esc,

@@ -91,6 +91,8 @@ session_reaped(struct loop_reap *r)
 	free(s->last);
 	free(s->nexthop);
 	free(s->source);
+	free(s->source6);
+	free(s->group);
 	free(s->helo);
 	free(s->auth);
 	free(s);
@@ -129,7 +131,8 @@ tell(struct session *s, enum conn_why why, const struct verdict *v)
 	/* The text has the reply in it, so no code goes beside it. */
 	IPC_SEND(session_qmgr(s), conn_closed, .conn = s->conn, .why = (uint8_t)why,
 	    .esc = v ? esc_pack(v->esc) : 0, .text = view_str(v ? v->text : ""),
-	    .relay = view_str(s->relay));
+	    .relay = view_str(s->relay), .stage = v ? v->stage : STAGE_NONE,
+	    .event = v ? v->event : CONN_EVENT_NONE, .throttle = view_str(v ? v->throttle : ""));
 }
 
 void
@@ -158,6 +161,7 @@ void
 session_broken(struct session *s, const struct verdict *v)
 {
 	struct job *j = s->jobs;
+	struct verdict last = *v;
 
 	if (s->step == STEP_QUIT) {
 		session_drop(s);
@@ -168,12 +172,14 @@ session_broken(struct session *s, const struct verdict *v)
 		return;
 	}
 	if (j && j->started && (j->answered || j->use <= 1)) {
-		job_decide_rest(j, v, false);
-		job_report(j, s);
+		if (job_decide_rest(j, v, false))
+			last.throttle[0] = '\0'; /* told */
+		job_report(j, s, v->event);
+		last.event = CONN_EVENT_NONE;
 		s->jobs = j->next;
 		job_free(j);
 	}
-	session_end(s, CONN_IDLE, v);
+	session_end(s, CONN_IDLE, &last);
 }
 
 /*
@@ -258,7 +264,7 @@ link_closed(struct io *io, const struct err *e)
 	(void)e;
 	if (s == NULL)
 		return;
-	verdict_lost(s, session_step(s), &v);
+	verdict_lost(s, session_step(s), io->error, &v);
 	session_broken(s, &v);
 }
 
@@ -290,11 +296,12 @@ session_link(struct session *s, const struct target *to, const struct target *lo
 		.closed = link_closed };
 	struct link *l = x_calloc(1, sizeof(*l));
 
-	if (io_connect(&l->io, session_loop(s), &ops, &to->addr.sa, to->len,
-		local ? &local->addr.sa : NULL, local ? local->len : 0, SESSION_IN_MAX,
-		SESSION_OUT_MAX, e) < 0) {
+	int rc = io_connect(&l->io, session_loop(s), &ops, &to->addr.sa, to->len,
+	    local ? &local->addr.sa : NULL, local ? local->len : 0, SESSION_IN_MAX, SESSION_OUT_MAX, e);
+	if (rc < 0) {
+		errno = l->io.error;
 		free(l);
-		return -1;
+		return rc;
 	}
 	l->session = s;
 	s->link = l;
@@ -464,6 +471,8 @@ session_open(struct smtp *p, const struct ipc_conn_open *m)
 		.conn = m->conn,
 		.nexthop = dns_form(m->nexthop),
 		.source = x_strndup(m->source),
+		.source6 = x_strndup(m->source6),
+		.group = x_strndup(m->group),
 		.helo = x_strndup(m->helo),
 		.auth = x_strndup(m->auth),
 		.mx = m->mx,
@@ -487,5 +496,5 @@ session_open(struct smtp *p, const struct ipc_conn_open *m)
 	p->by_conn[s->conn % SESSION_BUCKETS] = s;
 	loop_timer_set(
 	    p->daemon->loop, &s->total_timer, p->daemon->conf->delivery.session_timeout * 1000);
-	connect_start(s);
+	connect_start(s, m);
 }

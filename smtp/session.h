@@ -60,7 +60,7 @@ struct session {
 	struct session *conn_next;   /* in its bucket */
 	/* as asked for */
 	uint64_t conn;
-	char *nexthop, *source, *helo, *auth;
+	char *nexthop, *source, *source6, *helo, *auth, *group;
 	bool mx;
 	uint16_t port;
 	uint8_t policy; /* enum tls_policy */
@@ -69,6 +69,8 @@ struct session {
 	struct target *targets;
 	size_t target_count, target_at; /* at: the one in use */
 	unsigned greeted;
+	bool knocked; /* an address was tried, now or shortly before */
+	bool unbound; /* a source address cannot be used */
 	struct verdict *last; /* why the last address did not do; NULL: none tried */
 	/* the connection */
 	struct link *link;
@@ -79,6 +81,7 @@ struct session {
 	bool need_rset;		      /* the server still holds an unfinished transaction */
 	char tls_text[16];	      /* "TLSv1.3"; empty: plain */
 	char relay[TARGET_TEXT_MAX];  /* HOST[IP]:PORT */
+	char local[INET6_ADDRSTRLEN]; /* our address */
 	uint64_t opened_us, setup_us; /* wall clock; duration */
 	struct loop_timer reply_timer, total_timer;
 	struct loop_task pump, pumped; /* content goes out in pieces */
@@ -126,7 +129,16 @@ session_loop(const struct session *s)
 enum step session_step(const struct session *s);
 /* (Re)arms the time limit for the next reply, by the step that is due. */
 void session_expect(struct session *s);
-/* Starts a connection; its outcome goes to connect_done(). 0, or -1 when it failed at once. */
+/* The name that we give of ourselves. */
+static inline const char *
+session_helo(const struct session *s)
+{
+	return *s->helo ? s->helo : session_conf(s)->hostname;
+}
+/*
+ * Starts a connection; its outcome goes to connect_done(). 0; when it failed at once -1, or IO_UNBOUND as
+ * io_connect(), with its errno.
+ */
 int session_link(
     struct session *s, const struct target *to, const struct target *local, struct err *e);
 /* Gives the connection up without a word; the session stays. */

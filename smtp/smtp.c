@@ -13,7 +13,8 @@ static bool
 on_conn_open(struct smtp *p, struct channel *ch, const struct ipc_conn_open *m, int *fd)
 {
 	(void)fd;
-	if (session_find(p, m->conn) || m->tls > TLS_POLICY_VERIFY)
+	if (session_find(p, m->conn) || m->tls > TLS_POLICY_VERIFY ||
+	    !ipc_records_ok(&ipc_desc_mx_host, m->hosts))
 		return false;
 	if (p->daemon->draining)
 		IPC_SEND(ch, conn_closed, .conn = m->conn, .why = CONN_IDLE);

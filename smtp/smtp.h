@@ -6,6 +6,7 @@
 #include "lib/channel.h"
 #include "lib/daemon.h"
 #include "lib/signer.h"
+#include "lib/throttle.h"
 #include "smtp/content.h"
 #include "smtp/recall.h"
 
@@ -37,6 +38,7 @@ struct smtp {
 	struct recall recall;
 	struct signer *signer; /* for the client certificate; NULL before the first use */
 	struct tls_ctx *tls;
+	struct throttles *throttles;
 	struct cert *next_certs;
 	struct buf ca, next_ca; /* PEM; next_*: sent, not yet applied */
 	struct secret *secrets, *next_secrets;

@@ -321,13 +321,22 @@ target_is_loopback(const struct target *t)
 }
 
 void
-target_text(const struct target *t, bool port, char out[static TARGET_TEXT_MAX])
+target_ip(const struct target *t, char out[static INET6_ADDRSTRLEN])
 {
 	bool v6 = t->addr.sa.sa_family == AF_INET6;
+
+	if (inet_ntop(t->addr.sa.sa_family,
+		v6 ? (const void *)&t->addr.in6.sin6_addr : &t->addr.in4.sin_addr, out,
+		INET6_ADDRSTRLEN) == NULL)
+		out[0] = '\0';
+}
+
+void
+target_text(const struct target *t, bool port, char out[static TARGET_TEXT_MAX])
+{
 	char ip[INET6_ADDRSTRLEN];
 
-	inet_ntop(t->addr.sa.sa_family,
-	    v6 ? (const void *)&t->addr.in6.sin6_addr : &t->addr.in4.sin_addr, ip, sizeof(ip));
+	target_ip(t, ip);
 	if (port)
 		snprintf(
 		    out, TARGET_TEXT_MAX, "%s[%s]:%u", t->host, ip, ntohs(t->addr.in4.sin_port));

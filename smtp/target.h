@@ -46,6 +46,8 @@ bool target_literal(struct view text, uint16_t port, struct target *out);
 int target_allowed(const struct target_rules *rules, const struct target *t, struct err *e);
 /* The address is on the loopback net. */
 bool target_is_loopback(const struct target *t);
+/* The address alone; empty when it is none. */
+void target_ip(const struct target *t, char out[static INET6_ADDRSTRLEN]);
 /* "host[ip]", or with `port` "host[ip]:port". */
 void target_text(const struct target *t, bool port, char out[static TARGET_TEXT_MAX]);
 

@@ -17,7 +17,7 @@ finish(struct session *s)
 {
 	struct job *j = s->jobs;
 
-	job_report(j, s);
+	job_report(j, s, CONN_EVENT_NONE);
 	s->jobs = j->next;
 	if (s->jobs == NULL)
 		s->jobs_end = &s->jobs;
@@ -85,6 +85,7 @@ put_mail(const struct session *s, const struct job *j, struct buf *out)
 				  .size = job_size(j),
 				  .eight_bit = j->flags & SEGMENT_8BIT,
 				  .utf8 = (j->flags & SEGMENT_UTF8) && has(s, CAP_SMTPUTF8),
+				  .priority = has(s, CAP_MT_PRIORITY) ? j->mt_priority : 0,
 				  .envid = has(s, CAP_DSN) ? j->envid : VIEW(""),
 				  .ret = has(s, CAP_DSN) ? j->ret : 0 });
 }

@@ -84,6 +84,8 @@ verb_mail(struct buf *out, const struct verb_mail *m)
 		buf_puts(out, " BODY=8BITMIME");
 	if (m->utf8)
 		buf_puts(out, " SMTPUTF8");
+	if (m->priority)
+		buf_printf(out, " MT-PRIORITY=%d", m->priority - 10);
 	if (m->ret != RET_NONE)
 		buf_puts(out, m->ret == RET_FULL ? " RET=FULL" : " RET=HDRS");
 	if (m->envid.n) {

@@ -17,6 +17,7 @@ struct verb_mail {
 	uint64_t size;
 	struct view envid; /* as it was decoded; empty: none */
 	uint8_t ret;	   /* RET_* */
+	uint8_t priority;  /* RFC 6710: value + 10; 0: none */
 };
 
 struct verb_rcpt {

@@ -49,6 +49,7 @@ static const struct {
 	{ "deliver", "rcpts", &ipc_desc_job_rcpt },
 	{ "job_done", "results", &ipc_desc_job_result },
 	{ "mx_answer", "hosts", &ipc_desc_mx_host },
+	{ "conn_open", "hosts", &ipc_desc_mx_host },
 	{ "txt_answer", "strings", &ipc_desc_txt_string },
 	{ "report", "rcpts", &ipc_desc_report_rcpt },
 };

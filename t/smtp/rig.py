@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
 """The SMTP client under test as qmgr and dnsd see it, and scripted servers for it to talk to."""
 
+import ipaddress
 import os
 import re
 import socket
@@ -105,17 +106,35 @@ class Smtp(Drive):
 
     def answer_mx(self, hosts, status=0, implicit=False, text="", ttl_s=0, timeout=20):
         """Plays dnsd: hosts are (preference, name, [addresses])."""
-        import ipaddress
         q = self.expect("dnsd", "mx_query", timeout)
-        records = []
-        for pref, name, addrs in hosts:
-            packed = [ipaddress.ip_address(a) for a in addrs]
-            records.append({"pref": pref, "name": name,
-                            "v4": b"".join(p.packed for p in packed if p.version == 4),
-                            "v6": b"".join(p.packed for p in packed if p.version == 6)})
         self.send("dnsd", "mx_answer", req=q["req"], status=status, implicit=implicit, text=text,
-                  ttl_s=ttl_s, hosts=records)
+                  ttl_s=ttl_s, hosts=mx_hosts(hosts))
         return q
+
+    def settle(self, conn, timeout=20):
+        """conn_ready's relay, or conn_closed."""
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            with self.cond:
+                hit = [e["msg"] for e in self.got if e["m"].get("conn") == conn and
+                       e["msg"] in ("conn_ready", "conn_closed")]
+                if not hit:
+                    self.cond.wait(0.5)
+                    continue
+            m = self.expect("qmgr", hit[0], conn=conn)
+            return m["relay"] if hit[0] == "conn_ready" else m
+        raise Timeout(f"connection {conn} is neither ready nor closed")
+
+
+def mx_hosts(hosts):
+    """Records of what DNS said: (preference, name, [addresses])."""
+    records = []
+    for pref, name, addrs in hosts:
+        packed = [ipaddress.ip_address(a) for a in addrs]
+        records.append({"pref": pref, "name": name,
+                        "v4": b"".join(p.packed for p in packed if p.version == 4),
+                        "v6": b"".join(p.packed for p in packed if p.version == 6)})
+    return records
 
 
 def said(r):

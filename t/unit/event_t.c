@@ -45,7 +45,8 @@ lines(void)
 	event_write(&(struct event){ .type = EVENT_received });
 	event_open(NULL, fd[1]);
 	event_write(&(struct event){ .type = EVENT_delivered, .qid = 5, .tenant = VIEW("acme"),
-	    .sender = &null_sender, .rcpt = VIEW("b@c"), .relay = VIEW("mx.c[1.2.3.4]:25"), .attempt = 1,
+	    .sender = &null_sender, .rcpt = VIEW("b@c"), .site = VIEW("mx.c+1"),
+	    .source = { VIEW("out1"), VIEW("192.0.2.1"), VIEW("o1.test") }, .relay = VIEW("mx.c[1.2.3.4]:25"), .attempt = 1,
 	    .delays_us = delays, .code = 250, .esc = ESC(2, 0, 0), .text = VIEW("Ok\n{}"), .stage = "eod" });
 	event_flush();
 	ssize_t n = read(fd[0], got, sizeof(got) - 1);
@@ -54,6 +55,8 @@ lines(void)
 	ok(time && time[8 + 10] == 'T' && time[8 + 23] == 'Z', "time is ISO 8601 in UTC");
 	ok(strstr(got, "\"sender\":\"\",\"rcpt\":\"b@c\""), "the null sender is there");
 	ok(strstr(got, "\"mx\":{\"host\":\"mx.c\",\"addr\":\"1.2.3.4\",\"port\":25}"), "relay in parts");
+	ok(strstr(got, "\"site\":\"mx.c+1\",\"source\":{\"name\":\"out1\",\"addr\":\"192.0.2.1\",\"helo\":\"o1.test\"}"),
+	    "E2 site and source");
 	ok(strstr(got, "\"delay\":1.533,\"delays\":[0.001,0.002,0.030,1.500]"), "delays in seconds");
 	ok(strstr(got, "\"enhanced\":\"2.0.0\",\"text\":\"Ok\\u000a{}\""), "the reply, escaped");
 	event_open(NULL, -1);

@@ -64,11 +64,11 @@ test_ehlo(void)
 
 	ehlo_parse(VIEW("mx.example PIPELINING\npipelining\nSIZE 1000\n8BITMIME\nSTARTTLS\n"
 			"AUTH LOGIN PLAIN XOAUTH2\nENHANCEDSTATUSCODES\nDSN\nSMTPUTF8\n"
-			"LIMITS MAILMAX=5 RCPTMAX=7 FOO=1"),
+			"MT-PRIORITY MIXER\nLIMITS MAILMAX=5 RCPTMAX=7 FOO=1"),
 	    &c);
 	is_int(c.flags,
 	    CAP_PIPELINING | CAP_SIZE | CAP_8BITMIME | CAP_STARTTLS | CAP_AUTH_LOGIN |
-		CAP_AUTH_PLAIN | CAP_DSN | CAP_SMTPUTF8,
+		CAP_AUTH_PLAIN | CAP_DSN | CAP_SMTPUTF8 | CAP_MT_PRIORITY,
 	    "all keywords, in any case");
 	ok(c.size_max == 1000 && c.mails_max == 5 && c.rcpts_max == 7, "P14: numbers");
 	ehlo_parse(VIEW("mx PIPELINING SIZE 5"), &c);
