@@ -118,6 +118,12 @@ run_step(struct loop_timer *t)
 		loop_timer_set(conn->loop, &conn->step, 0);
 }
 
+bool
+ctl_has_room(const struct ctl_call *call)
+{
+	return call->conn == NULL || channel_backlog(&call->conn->ch) <= CTL_BACKLOG_MAX;
+}
+
 void
 ctl_finish(struct ctl_call *call)
 {

@@ -80,6 +80,8 @@ void ctl_row_end(struct ctl_call *call);
 /* The result of the call; printed by mtactl on stderr when status is not 0. Returns CTL_DONE. */
 enum ctl_result ctl_end(struct ctl_call *call, uint8_t status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* Whether the admin's side takes what it is sent: who has rows without end waits, or leaves some out. */
+bool ctl_has_room(const struct ctl_call *call);
 /* Ends a call that returned CTL_WAIT (after ctl_end() set the result, or 0). */
 void ctl_finish(struct ctl_call *call);
 

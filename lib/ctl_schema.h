@@ -99,6 +99,18 @@
 #define CTL_DNSD(X)                                                                                \
 	X(DNSD, dns_txt, "dns txt", "NAME", "Look TXT records up as the suite sees them.")
 
+/*
+ * What mtactl asks of one process at a time for a command of its own: no names for people. Rows of both are lines
+ * of a dialogue: time, process, instance, session, peer, direction (in, out, note), text.
+ */
+#define CTL_SMTPD(X)                                                                               \
+	X(SMTPD, trace, "trace", "--tenant=TENANT --domain=DOMAIN --ip=ADDRESS --for=DURATION", "")
+#define CTL_SMTP(X)                                                                                \
+	X(SMTP, trace, "trace", "--tenant=TENANT --domain=DOMAIN --ip=ADDRESS --for=DURATION", "") \
+	/* Connects as conn_open would, talks up to where mail could flow, and quits; tls: a number of enum tls_policy. */ \
+	X(SMTP, dialogue, "dialogue",                                                              \
+	    "NEXTHOP --mx --port=N --tls=N --source=ADDRESS --source6=ADDRESS --helo=NAME --auth=NAME", "")
+
 /* Every daemon answers these; `status` asks each in turn. */
 #define CTL_MASTER(X)                                                                              \
 	X(MASTER, status, "status", "", "Show the processes of the suite.")                        \

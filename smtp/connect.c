@@ -9,6 +9,7 @@
 #include "smtp/connect.h"
 #include "smtp/dialogue.h"
 #include "smtp/report.h"
+#include "smtp/watch.h"
 
 enum {
 	UNBOUND_TOLD_MS = 60000,
@@ -39,6 +40,7 @@ set_failed(struct session *s, struct verdict *v, const char *why, uint8_t event,
 	verdict_set(v, ERR_TEMP, STAGE_CONNECT, ESC(4, 4, 1), "connect to %s: %s", s->relay, why);
 	v->event = event;
 	log_info("%s", v->text);
+	watch_note(s, v->text);
 	dead_key(session_target(s), key);
 	buf_putc(&memory, (char)v->event);
 	buf_puts(&memory, v->text);
@@ -94,6 +96,7 @@ connect_done(struct session *s, const struct err *e)
 		return;
 	}
 	setsockopt(io_fd(&s->link->io), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	watch_note(s, "connected");
 	s->step = STEP_GREETING;
 	session_expect(s);
 }
@@ -181,7 +184,7 @@ static void
 try_rest(struct session *s)
 {
 	for (; s->target_at < s->target_count && s->greeted < SESSION_GREETED_MAX; s->target_at++)
-		if (!is_dead(s) && try_connect(s) == 0)
+		if ((s->probe || !is_dead(s)) && try_connect(s) == 0)
 			return;
 	session_end(s, s->unbound && !s->knocked ? CONN_SOURCE : CONN_FAILED, s->last);
 }

@@ -7,6 +7,7 @@
 #include "smtp/dialogue.h"
 #include "smtp/report.h"
 #include "smtp/verb.h"
+#include "smtp/watch.h"
 
 static void greeting_reply(struct session *s);
 static void ehlo_reply(struct session *s);
@@ -80,6 +81,7 @@ refused(struct session *s)
 	connect_next(s, &v);
 }
 
+/* The command stands at the end of the output. */
 static void
 say(struct session *s, enum step step, bool written)
 {
@@ -92,6 +94,7 @@ say(struct session *s, enum step step, bool written)
 		return;
 	}
 	s->step = (uint8_t)step;
+	watch_command(s);
 	session_expect(s);
 }
 
@@ -244,10 +247,12 @@ dialogue_secured(struct session *s, const struct err *e)
 		s->tls_on = true;
 		snprintf(s->tls_text, sizeof(s->tls_text), "%s", info.version);
 		report_tls(s, &info);
+		watch_note(s, s->tls_text);
 		say_ehlo(s);
 		return;
 	}
 	log_info("TLS with %s failed: %s", s->relay, e->text);
+	watch_note(s, e->text);
 	if (!needs_tls(s) && !*s->auth) {
 		connect_retry_plain(s);
 		return;

@@ -9,7 +9,9 @@
 #include "lib/log.h"
 #include "smtp/connect.h"
 #include "smtp/dialogue.h"
+#include "smtp/probe.h"
 #include "smtp/report.h"
+#include "smtp/watch.h"
 
 struct session *
 session_find(struct smtp *p, uint64_t conn)
@@ -112,6 +114,8 @@ session_drop(struct session *s)
 	loop_unpost(p->daemon->loop, &s->pumped);
 	if (!s->told)
 		forget_conn(s);
+	if (s->probe)
+		probe_end(s);
 	*(s->prev ? &s->prev->next : &p->sessions) = s->next;
 	if (s->next)
 		s->next->prev = s->prev;
@@ -128,6 +132,10 @@ tell(struct session *s, enum conn_why why, const struct verdict *v)
 		return;
 	s->told = true;
 	forget_conn(s);
+	if (s->probe) {
+		probe_result(s, v);
+		return;
+	}
 	/* The text has the reply in it, so no code goes beside it. */
 	IPC_SEND(session_qmgr(s), conn_closed, .conn = s->conn, .why = (uint8_t)why,
 	    .esc = v ? esc_pack(v->esc) : 0, .text = view_str(v ? v->text : ""),
@@ -150,7 +158,9 @@ session_quit(struct session *s)
 	s->step = STEP_QUIT;
 	loop_timer_cancel(session_loop(s), &s->total_timer);
 	loop_timer_set(session_loop(s), &s->reply_timer, SESSION_QUIT_MS);
+	size_t before = buf_len(io_out(&s->link->io));
 	buf_puts(io_out(&s->link->io), "QUIT\r\n");
+	watch_sent(s, NULL, before);
 }
 
 /*
@@ -225,6 +235,7 @@ link_input(struct io *io)
 		struct view in = buf_view(&io->in);
 		size_t before = in.n;
 		enum reply_result got = reply_parse(&s->reply, &in, &e);
+		watch_received(s, view_first(buf_view(&io->in), before - in.n));
 		buf_consume(&io->in, before - in.n);
 		if (got == REPLY_MORE)
 			return;
@@ -370,8 +381,10 @@ session_ready(struct session *s)
 	s->ready = true;
 	s->step = STEP_IDLE;
 	s->setup_us = loop_wall_us(session_loop(s)) - s->opened_us;
-	IPC_SEND(session_qmgr(s), conn_ready, .conn = s->conn, .relay = view_str(s->relay),
-	    .max_rcpts = s->caps.rcpts_max, .max_mails = s->caps.mails_max);
+	if (s->probe == NULL)
+		IPC_SEND(session_qmgr(s), conn_ready, .conn = s->conn,
+		    .relay = view_str(s->relay), .max_rcpts = s->caps.rcpts_max,
+		    .max_mails = s->caps.mails_max);
 	session_idle(s);
 }
 
@@ -462,8 +475,8 @@ dns_form(struct view nexthop)
 	return s;
 }
 
-void
-session_open(struct smtp *p, const struct ipc_conn_open *m)
+struct session *
+session_new(struct smtp *p, const struct ipc_conn_open *m)
 {
 	struct session *s = x_calloc(1, sizeof(*s));
 
@@ -496,5 +509,11 @@ session_open(struct smtp *p, const struct ipc_conn_open *m)
 	p->by_conn[s->conn % SESSION_BUCKETS] = s;
 	loop_timer_set(
 	    p->daemon->loop, &s->total_timer, p->daemon->conf->delivery.session_timeout * 1000);
-	connect_start(s, m);
+	return s;
+}
+
+void
+session_open(struct smtp *p, const struct ipc_conn_open *m)
+{
+	connect_start(session_new(p, m), m);
 }

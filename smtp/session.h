@@ -86,11 +86,14 @@ struct session {
 	struct loop_timer reply_timer, total_timer;
 	struct loop_task pump, pumped; /* content goes out in pieces */
 	struct loop_reap reap;
+	struct probe *probe; /* an admin's; NULL: qmgr's */
 	/* work: the first is under way, the others wait or are sent ahead */
 	struct job *jobs, **jobs_end;
 	uint32_t uses; /* messages begun */
 };
 
+/* Not yet begun: connect_start() follows. */
+struct session *session_new(struct smtp *p, const struct ipc_conn_open *m);
 void session_open(struct smtp *p, const struct ipc_conn_open *m);
 struct session *session_find(struct smtp *p, uint64_t conn);
 void session_deliver(struct session *s, const struct ipc_deliver *m);

@@ -13,7 +13,7 @@ static bool
 on_conn_open(struct smtp *p, struct channel *ch, const struct ipc_conn_open *m, int *fd)
 {
 	(void)fd;
-	if (session_find(p, m->conn) || m->tls > TLS_POLICY_VERIFY ||
+	if (m->conn >= PROBE_FIRST || session_find(p, m->conn) || m->tls > TLS_POLICY_VERIFY ||
 	    !ipc_records_ok(&ipc_desc_mx_host, m->hosts))
 		return false;
 	if (p->daemon->draining)
@@ -177,6 +177,7 @@ smtp_init(struct daemon *daemon, struct err *e)
 	struct smtp *p = daemon->state;
 
 	p->daemon = daemon;
+	p->watch = (struct watch){ .loop = daemon->loop, .role = ROLE_SMTP, .instance = daemon->instance };
 	if (getrandom(&p->random, sizeof(p->random), 0) != (ssize_t)sizeof(p->random))
 		return err_errno(e, "getrandom");
 	p->random |= 1;
@@ -197,6 +198,24 @@ smtp_drain(struct daemon *daemon)
 		daemon_exit(daemon);
 }
 
+CTL_SMTP(CTL_PROTOTYPE)
+
+enum ctl_result
+ctl_trace(struct ctl_call *call)
+{
+	struct smtp *p = call->daemon;
+
+	return watch_call(&p->watch, call);
+}
+
+static void
+smtp_admin(struct daemon *daemon, uint32_t uid, int fd)
+{
+	static const struct ctl_command table[] = { CTL_SMTP(CTL_ROW) { NULL, NULL } };
+
+	ctl_serve(daemon->loop, fd, uid, table, daemon->state);
+}
+
 static const struct daemon_spec spec = {
 	.role = ROLE_SMTP,
 	.state_size = sizeof(struct smtp),
@@ -206,6 +225,7 @@ static const struct daemon_spec spec = {
 	.material = material_take,
 	.peer = smtp_peer,
 	.peer_gone = smtp_peer_gone,
+	.admin = smtp_admin,
 	.drain = smtp_drain,
 };
 

@@ -7,6 +7,7 @@
 #include "lib/daemon.h"
 #include "lib/signer.h"
 #include "lib/throttle.h"
+#include "lib/watch.h"
 #include "smtp/content.h"
 #include "smtp/recall.h"
 
@@ -42,8 +43,13 @@ struct smtp {
 	struct cert *next_certs;
 	struct buf ca, next_ca; /* PEM; next_*: sent, not yet applied */
 	struct secret *secrets, *next_secrets;
+	struct watch watch;
+	uint64_t probes;
 	uint32_t random; /* state of the shuffle; never 0 */
 };
+
+/* Numbers of connections from here on are those of probes (probe.c), not qmgr's. */
+#define PROBE_FIRST ((uint64_t)1 << 63)
 
 /* Made at its first use, which may be before init. */
 struct signer *smtp_signer(struct daemon *daemon);

@@ -4,6 +4,7 @@
 #include "smtp/dialogue.h"
 #include "smtp/report.h"
 #include "smtp/verb.h"
+#include "smtp/watch.h"
 
 static bool
 has(const struct session *s, unsigned cap)
@@ -148,6 +149,7 @@ static bool
 start(struct session *s, struct job *j)
 {
 	struct buf *out = io_out(&s->link->io);
+	size_t before = buf_len(out);
 	bool rset = s->need_rset;
 	struct verdict v;
 	struct err e;
@@ -167,6 +169,7 @@ start(struct session *s, struct job *j)
 			limit_rcpts(s, j);
 			if (has(s, CAP_PIPELINING))
 				put_group(s, j, out);
+			watch_sent(s, j, before);
 			return true;
 		}
 		/* An RSET alone does no harm, but its reply would be out of step. */
@@ -251,6 +254,7 @@ static void
 next_command(struct session *s, struct job *j)
 {
 	struct buf *out = io_out(&s->link->io);
+	size_t before = buf_len(out);
 
 	if (j->mail_refused) {
 		finish(s); /* no transaction was begun */
@@ -259,6 +263,7 @@ next_command(struct session *s, struct job *j)
 	if (j->await == STEP_RCPT) {
 		j->rcpt_at = next_rcpt(s, j, j->rcpt_at, out);
 		if (j->rcpt_at < j->count) {
+			watch_sent(s, j, before);
 			asks(s, j);
 			session_expect(s);
 			return;
@@ -271,6 +276,7 @@ next_command(struct session *s, struct job *j)
 		}
 		j->await = STEP_DATA;
 		verb_word(out, "DATA");
+		watch_sent(s, j, before);
 		asks(s, j);
 	}
 	session_expect(s);
@@ -355,7 +361,10 @@ unreadable(struct session *s, struct job *j, const struct err *e)
 static void
 send_nothing(struct session *s, struct job *j)
 {
+	size_t before = buf_len(io_out(&s->link->io));
+
 	buf_puts(io_out(&s->link->io), ".\r\n");
+	watch_sent(s, j, before);
 	j->await = STEP_EOD;
 	asks(s, j);
 	start_ahead(s);
@@ -372,6 +381,7 @@ transaction_pump(struct session *s)
 		return;
 	switch (reader_read(&j->reader, io_out(&s->link->io), &e)) {
 	case READER_END:
+		watch_content(s, j);
 		j->await = STEP_EOD;
 		asks(s, j);
 		start_ahead(s);

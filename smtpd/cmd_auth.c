@@ -55,6 +55,21 @@ static const struct mechanism mechanisms[] = {
 	{ "SCRAM-SHA-256", { "", NULL }, take_scram },
 };
 
+static const struct mechanism *
+find_mechanism(struct view name)
+{
+	for (size_t i = 0; i < sizeof(mechanisms) / sizeof(mechanisms[0]); i++)
+		if (view_iis(name, mechanisms[i].name))
+			return &mechanisms[i];
+	return NULL;
+}
+
+bool
+auth_mechanism(struct view name)
+{
+	return find_mechanism(name) != NULL;
+}
+
 /* authzid NUL authcid NUL passwd; to act for somebody else is nothing that a key can do. */
 static enum next
 take_plain(struct auth *a, struct view response)
@@ -363,13 +378,10 @@ run_auth(struct session *s, struct view arg, size_t rest)
 {
 	struct view initial = arg;
 	struct view name = view_cut(&initial, ' ');
-	const struct mechanism *mech = NULL;
+	const struct mechanism *mech = find_mechanism(name);
 
 	(void)rest;
 	initial = view_trim(initial);
-	for (size_t i = 0; i < sizeof(mechanisms) / sizeof(mechanisms[0]); i++)
-		if (view_iis(name, mechanisms[i].name))
-			mech = &mechanisms[i];
 	if (mech == NULL) {
 		session_reply(s, 504, ESC(5, 5, 4), "Error: unrecognized authentication type");
 		wipe(arg);

@@ -7,6 +7,7 @@
 #include "lib/durable.h"
 #include "lib/log.h"
 #include "smtpd/command.h"
+#include "smtpd/watch.h"
 
 enum {
 	RESERVE_MAX = 256 << 10,   /* taken in advance on the word of SIZE= */
@@ -185,10 +186,12 @@ pump(struct session *s)
 		if (t->big_open && n && (t->ended || n >= WRITE_SIZE))
 			write_file(t);
 	}
-	if (t->ended)
+	if (t->ended) {
+		watch_content(s, t->scan.size);
 		finish_message(s);
-	else if (s->state == ST_FILE)
+	} else if (s->state == ST_FILE) {
 		session_enter(s, ST_DATA);
+	}
 }
 
 void

@@ -5,6 +5,7 @@
 #include "lib/log.h"
 #include "lib/simulator.h"
 #include "smtpd/command.h"
+#include "smtpd/watch.h"
 
 enum { LATE_MAX = 256 << 10, LATE_HIGH = 64 << 10 };
 
@@ -134,6 +135,13 @@ answer(struct session *s, const struct rcpt_ask *a, const struct ipc_rcpt_verdic
 	}
 }
 
+static void
+put_late(struct session *s, struct view replies)
+{
+	buf_putv(io_out(&s->io), replies);
+	watch_reply(s, replies);
+}
+
 /* All replies that waited, in the order of their commands; what `verdicts` lacks is answered 451. */
 static void
 answer_all(struct session *s, struct view verdicts)
@@ -147,11 +155,11 @@ answer_all(struct session *s, struct view verdicts)
 	t->asks = 0; /* what is replied from here on goes out */
 	for (uint32_t i = 0; i < count; i++) {
 		const struct rcpt_ask *a = &t->ask[i];
-		buf_putv(io_out(&s->io), view_first(view_skip(late, at), a->late_at - at));
+		put_late(s, view_first(view_skip(late, at), a->late_at - at));
 		at = a->late_at;
 		answer(s, a, ipc_next(&ipc_desc_rcpt_verdict, &verdicts, &v) ? &v : NULL);
 	}
-	buf_putv(io_out(&s->io), view_skip(late, at));
+	put_late(s, view_skip(late, at));
 	buf_clear(&t->late);
 }
 

@@ -55,6 +55,8 @@ void auth_line(struct session *s, struct view line);
 /* The delay of a refusal is over. */
 void auth_delayed(struct session *s);
 void auth_free(struct auth **a);
+/* The name of a mechanism that we have. */
+bool auth_mechanism(struct view name);
 /* Asks authd for the recipients gathered, when the client's pipeline does not go on with RCPT. */
 void rcpts_settle(struct session *s);
 /* Recipients that wait for authd's word are answered without it. */

@@ -28,6 +28,7 @@ smtpd_setup(struct smtpd *d, struct loop *l, uint32_t instance)
 	d->fd_limit = session_fd_limit();
 	d->started_s = (uint32_t)(clock_wall_us() / 1000000);
 	d->signer = signer_new(l);
+	d->watch = (struct watch){ .loop = l, .role = ROLE_SMTPD, .instance = instance };
 	d->spool = spool_new(l, (uint32_t)ROLE_SMTPD << 16 | instance);
 }
 

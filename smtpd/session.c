@@ -7,6 +7,7 @@
 #include "lib/log.h"
 #include "smtpd/gate.h"
 #include "smtpd/command.h"
+#include "smtpd/watch.h"
 
 enum {
 	IN_MAX = 32768,
@@ -120,10 +121,13 @@ put_line(struct session *s, unsigned code, char sep, struct esc esc, const char 
 	/* Behind recipients that authd has not judged yet, replies wait for theirs. */
 	struct buf *out = s->txn.asks ? &s->txn.late : io_out(&s->io);
 	char text[ESC_TEXT_MAX];
+	size_t before = buf_len(out);
 
 	buf_printf(out, "%03u%c%s%s", code % 1000, sep, esc_text(esc, text), esc.class ? " " : "");
 	buf_vprintf(out, fmt, ap);
 	buf_puts(out, "\r\n");
+	if (out == &s->io.out)
+		watch_reply(s, view_skip(buf_view(out), before));
 }
 
 static void
@@ -291,25 +295,6 @@ well_formed(struct view line)
 	    !memchr(line.p, '\0', line.n);
 }
 
-/*
- * What a log may show of input: its first line, and nothing of an AUTH exchange. A line that is no command
- * may be a response that a client sends although its AUTH was refused.
- */
-static struct view
-without_secret(const struct session *s, struct view input)
-{
-	struct view line = view_cut(&input, '\n');
-
-	if (s->state == ST_AUTH)
-		return VIEW("(AUTH response)");
-	if (!command_known(line))
-		return VIEW("(no command)");
-	for (size_t i = 0; i + 4 <= line.n; i++)
-		if (view_istarts(view_skip(line, i), "AUTH"))
-			return view_first(line, i + 4);
-	return line;
-}
-
 /* Takes one line; false when there is no whole one. */
 static bool
 take_line(struct session *s)
@@ -333,12 +318,13 @@ take_line(struct session *s)
 	struct view line = view_first(in, n);
 	buf_consume(&s->io.in, n);
 	if (!well_formed(line)) {
-		trace_odd(s, "bare CR, bare LF or NUL in a command", without_secret(s, line));
+		trace_odd(s, "bare CR, bare LF or NUL in a command", watch_shown(s, line));
 		explicit_bzero((void *)(uintptr_t)line.p, line.n);
 		session_end(s, 500, ESC(5, 5, 2), "Error: lines end in CRLF");
 		return false;
 	}
 	line.n -= 2;
+	watch_command(s, line);
 	if (s->state == ST_AUTH)
 		auth_line(s, line);
 	else
@@ -360,7 +346,7 @@ early_talker(struct session *s)
 		s->name_static = "unknown";
 		trace_connect(s);
 	}
-	trace_odd(s, "commands before the greeting", without_secret(s, buf_view(&s->io.in)));
+	trace_odd(s, "commands before the greeting", watch_shown(s, buf_view(&s->io.in)));
 	session_end(s, 554, ESC(5, 5, 0), "%s Error: commands sent before the greeting",
 	    s->listener->site->hostname);
 }

@@ -47,6 +47,24 @@ on_peer_gone(struct daemon *d, enum role role, uint32_t instance)
 	peers_detach(smtpd_of(d), role, instance);
 }
 
+CTL_SMTPD(CTL_PROTOTYPE)
+
+enum ctl_result
+ctl_trace(struct ctl_call *call)
+{
+	struct smtpd *d = call->daemon;
+
+	return watch_call(&d->watch, call);
+}
+
+static void
+on_admin(struct daemon *d, uint32_t uid, int fd)
+{
+	static const struct ctl_command table[] = { CTL_SMTPD(CTL_ROW) { NULL, NULL } };
+
+	ctl_serve(d->loop, fd, uid, table, smtpd_of(d));
+}
+
 static void
 on_drained(struct smtpd *s)
 {
@@ -71,6 +89,7 @@ static const struct daemon_spec spec = {
 	.material = on_material,
 	.peer = on_peer,
 	.peer_gone = on_peer_gone,
+	.admin = on_admin,
 	.drain = on_drain,
 };
 

@@ -10,6 +10,7 @@
 #include "lib/conf.h"
 #include "lib/signer.h"
 #include "lib/spool.h"
+#include "lib/watch.h"
 #include "smtpd/milter.h"
 #include "smtpd/policy.h"
 #include "smtpd/sign.h"
@@ -60,6 +61,7 @@ struct smtpd {
 	struct signer *signer;
 	struct sign_keys sign_keys, next_sign_keys; /* next: not whole yet */
 	struct spool *spool;
+	struct watch watch;
 	struct door *doors;
 	struct gate *gates;
 	struct material *next;

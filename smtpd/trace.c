@@ -5,6 +5,7 @@
 #include "lib/event.h"
 #include "lib/log.h"
 #include "smtpd/command.h"
+#include "smtpd/watch.h"
 
 enum { LINE_MAX_BYTES = 4000, FIELD_MAX = 512 };
 
@@ -45,6 +46,7 @@ void
 trace_connect(const struct session *s)
 {
 	log_info("connect from %s[%s]", session_name(s), s->ip);
+	watch_note(s, "connect");
 }
 
 static void
@@ -74,6 +76,7 @@ trace_disconnect(const struct session *s)
 		all += s->count[i].all;
 	}
 	buf_printf(&b, " commands=%u/%u", good, all);
+	watch_note(s, "disconnect");
 	emit(&b);
 }
 
@@ -81,6 +84,7 @@ void
 trace_lost(const struct session *s, const char *how)
 {
 	log_info("%s after %s from %s[%s]", how, command_name(s->verb), session_name(s), s->ip);
+	watch_note(s, how);
 }
 
 void
@@ -99,6 +103,7 @@ trace_tls(const struct session *s)
 	buf_printf(&b, ": %s with cipher %s (%d/%d bits)", info.version, info.cipher, info.bits,
 	    info.alg_bits);
 	emit(&b);
+	watch_note(s, info.version);
 	if (info.sni && !info.by_name && s->listener->by_name)
 		trace_odd(s, "no certificate for the name of a TLS client", view_str(info.sni));
 }
@@ -107,6 +112,7 @@ void
 trace_tls_failed(const struct session *s, const struct err *e)
 {
 	log_info("TLS handshake failed from %s[%s]: %s", session_name(s), s->ip, e->text);
+	watch_note(s, e->text);
 }
 
 void
