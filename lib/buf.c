@@ -128,7 +128,7 @@ view_u64(struct view v, uint64_t max, uint64_t *out)
 		return false;
 	for (size_t i = 0; i < v.n; i++) {
 		unsigned d = (unsigned)(unsigned char)v.p[i] - '0';
-		if (d > 9 || x > max / 10 || x * 10 > max - d)
+		if (d > 9 || d > max || x > max / 10 || x * 10 > max - d)
 			return false;
 		x = x * 10 + d;
 	}

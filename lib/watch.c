@@ -216,6 +216,7 @@ watch_call(struct watch *w, struct ctl_call *call)
 	memcpy(who->ip, form, sizeof(form));
 	if (seconds)
 		who->until_ms = loop_now_ms(w->loop) + seconds * 1000;
+	put_row(who, &(struct watch_facts){ 0 }, "note", VIEW("watching"));
 	arm(who);
 	return CTL_WAIT;
 }

@@ -106,34 +106,39 @@ lost(const struct command *c, const struct err *e, int seconds)
 	return complain("%s: %s", role_name(c->role), e->text);
 }
 
-/* Frames up to the end of the call. */
-static int
-read_answer(int sock, const struct command *c, struct output *o)
+int
+client_frame(int sock, const struct command *c, struct buf *store, struct output *o)
 {
-	struct buf store = BUF_INIT(IPC_FRAME_MAX + IPC_HEADER);
 	struct ipc_ctl_end end;
 	struct ipc_ctl_row row;
 	struct view body;
 	struct err e;
 	uint16_t type;
-	int fd, status = -1;
+	int fd;
 
-	while (status < 0) {
-		errno = 0;
-		if (channel_sync_recv(sock, &store, &type, &body, &fd, &e) < 0) {
-			status = lost(c, &e, ANSWER_TIMEOUT_S);
-			break;
-		}
-		if (fd >= 0)
-			close(fd);
-		if (type == IPC_TYPE_ctl_row && ipc_get(&ipc_desc_ctl_row, body, &row) &&
-		    output_row(o, row.fields))
-			status = o->failed ? STATUS_FAILED : -1;
-		else if (type == IPC_TYPE_ctl_end && ipc_get(&ipc_desc_ctl_end, body, &end))
-			status = finish_call(&end, o);
-		else
-			status = broken(c, "a bad frame");
-	}
+	errno = 0;
+	if (channel_sync_recv(sock, store, &type, &body, &fd, &e) < 0)
+		return lost(c, &e, ANSWER_TIMEOUT_S);
+	if (fd >= 0)
+		close(fd);
+	if (type == IPC_TYPE_ctl_row && ipc_get(&ipc_desc_ctl_row, body, &row) &&
+	    output_row(o, row.fields))
+		return o->failed ? STATUS_FAILED : -1;
+	if (type == IPC_TYPE_ctl_end && ipc_get(&ipc_desc_ctl_end, body, &end))
+		return finish_call(&end, o);
+	return broken(c, "a bad frame");
+}
+
+/* Frames up to the end of the call. */
+static int
+read_answer(int sock, const struct command *c, struct output *o)
+{
+	struct buf store = BUF_INIT(IPC_FRAME_MAX + IPC_HEADER);
+	int status;
+
+	do
+		status = client_frame(sock, c, &store, o);
+	while (status < 0);
 	buf_wipe(&store);
 	buf_free(&store);
 	return status;
@@ -144,10 +149,10 @@ read_answer(int sock, const struct command *c, struct output *o)
  * what master read too much would be lost. -1: ready for the call; else the exit status.
  */
 static int
-greet(int sock, const struct command *c, struct output *o)
+greet(int sock, const struct command *c, uint32_t instance, struct output *o)
 {
 	struct ipc_hello hello = { .digest = ipc_digest() };
-	struct ipc_ctl_open open = { .role = (uint8_t)c->role };
+	struct ipc_ctl_open open = { .role = (uint8_t)c->role, .instance = instance };
 	struct buf store = BUF_INIT(IPC_FRAME_MAX + IPC_HEADER);
 	struct ipc_ctl_end end;
 	struct view body;
@@ -212,21 +217,35 @@ send_call(int sock, const struct command *command, struct view rest, struct err 
 }
 
 int
+client_begin(const struct conf *c, const struct command *command, uint32_t instance,
+    const struct buf *records, struct output *o, int *sock)
+{
+	struct err e;
+	int status;
+
+	*sock = dial(c);
+	if (*sock < 0)
+		return STATUS_FAILED;
+	status = greet(*sock, command, instance, o);
+	if (status >= 0) {
+		close(*sock);
+		return status;
+	}
+	set_timeout(*sock, ANSWER_TIMEOUT_S);
+	/* Who does not take the call has said why, or ended: reading tells. */
+	send_call(*sock, command, buf_view(records), &e);
+	return -1;
+}
+
+int
 client_call(const struct conf *c, const struct command *command, const struct buf *records,
     struct output *o)
 {
-	int sock = dial(c), status;
-	struct err e;
+	int sock, status = client_begin(c, command, 0, records, o, &sock);
 
-	if (sock < 0)
-		return STATUS_FAILED;
-	status = greet(sock, command, o);
-	if (status < 0) {
-		set_timeout(sock, ANSWER_TIMEOUT_S);
-		/* Who does not take the call has said why, or ended: reading tells. */
-		send_call(sock, command, buf_view(records), &e);
-		status = read_answer(sock, command, o);
-	}
+	if (status >= 0)
+		return status;
+	status = read_answer(sock, command, o);
 	close(sock);
 	return status;
 }

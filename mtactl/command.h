@@ -62,6 +62,11 @@ struct command {
 	    "Remove a key at once and print the record that says so.")                             \
 	X(MTACTL, dkim_verify, "dkim verify", "FILE",                                              \
 	    "Verify the signatures of a message with libopendkim. Exit status 1 unless one is good.") \
+	X(MTACTL, trace, "trace", "--tenant=TENANT --domain=DOMAIN --ip=ADDRESS --for=DURATION",   \
+	    "Show SMTP dialogues while they happen: of a tenant, with a domain (or mail host) that is sent to, with " \
+	    "an address at the other end; with more than one of them, what all fit. Secrets and content are left out. " \
+	    "A client's tenant is known from its log-in on, an outgoing connection's while its mail is under way. " \
+	    "Ends after the duration, or with Ctrl-C.")                                            \
 	X(MTACTL, version, "version", "", "Print the version of mtactl.")                          \
 	X(MTACTL, help, "help", "[WORD...]", "Show the commands, or how to use one of them.")
 

@@ -33,6 +33,15 @@ int offline_run(struct mtactl *m, const struct args *a, struct output *o);
 /* One call; its rows go to o. A failure is told on standard error. */
 int client_call(const struct conf *c, const struct command *command, const struct buf *records,
     struct output *o);
+/*
+ * The same in parts, with one process of the command's role: -1 with the connection, or the exit status. Then frame
+ * by frame: -1 as long as there are more to come, then the exit status. The end of the connection is the caller's.
+ */
+int client_begin(const struct conf *c, const struct command *command, uint32_t instance,
+    const struct buf *records, struct output *o, int *sock);
+int client_frame(int sock, const struct command *command, struct buf *store, struct output *o);
+/* trace.c: the dialogue of one connection that smtp makes (CTL_SMTP, "dialogue"). Exit status. */
+int dialogue_show(const struct mtactl *m, const struct conf *c, const struct buf *records);
 /* Whether there is a suite to ask. */
 bool client_reachable(const struct conf *c);
 

@@ -19,10 +19,10 @@ output_init(struct output *o, bool json, bool list)
 	buf_init(&o->cells, CELLS_MAX);
 }
 
-static void
-flush(struct output *o, bool all)
+void
+output_flush(struct output *o)
 {
-	if (buf_len(&o->out) && (all || buf_len(&o->out) > FLUSH_BYTES) && !o->failed)
+	if (buf_len(&o->out) && !o->failed)
 		o->failed = !print(&o->out);
 }
 
@@ -123,9 +123,8 @@ put_time(struct buf *out, uint64_t wall_us)
 	buf_printf(out, "%s%.3s:%s", date, zone, zone + 3);
 }
 
-/* UTF-8 as it is; control characters and what is no UTF-8 as \ooo. Line ends if `lines`. */
-static void
-put_text(struct buf *out, struct view v, bool lines)
+void
+output_text(struct buf *out, struct view v, bool lines)
 {
 	bool utf8 = utf8_valid(v);
 
@@ -155,7 +154,7 @@ put_list(struct buf *out, struct view v)
 			return;
 		if (!first)
 			buf_puts(out, ", ");
-		put_text(out, item, false);
+		output_text(out, item, false);
 	}
 }
 
@@ -171,7 +170,7 @@ put_value(struct buf *out, const struct ipc_ctl_field *f)
 	else if (f->type == CTL_LIST)
 		put_list(out, f->value);
 	else
-		put_text(out, f->value, false);
+		output_text(out, f->value, false);
 	if (buf_len(out) == before)
 		buf_putc(out, '-');
 }
@@ -318,7 +317,7 @@ human_row(struct output *o, struct view fields)
 	}
 	if (is_content(o)) {
 		ipc_next(&ipc_desc_ctl_field, &fields, &f);
-		put_text(&o->out, f.value, true);
+		output_text(&o->out, f.value, true);
 		return;
 	}
 	while (ipc_next(&ipc_desc_ctl_field, &fields, &f)) {
@@ -361,7 +360,8 @@ output_row(struct output *o, struct view fields)
 		json_row(o, fields);
 	else if (fields.n)
 		human_row(o, fields);
-	flush(o, false);
+	if (buf_len(&o->out) > FLUSH_BYTES)
+		output_flush(o);
 	return true;
 }
 
@@ -369,7 +369,7 @@ bool
 output_end(struct output *o)
 {
 	end_group(o);
-	flush(o, true);
+	output_flush(o);
 	buf_wipe(&o->out);
 	buf_free(&o->out);
 	buf_wipe(&o->cells);

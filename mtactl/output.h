@@ -40,6 +40,12 @@ struct output {
 void output_init(struct output *o, bool json, bool list);
 /* One ctl_row; false: not a valid one. */
 bool output_row(struct output *o, struct view fields);
+/* What there is of whole lines goes out now. */
+void output_flush(struct output *o);
+/*
+ * For people: UTF-8 as it is; control characters and what is no UTF-8 as \ooo. Line ends if `lines`.
+ */
+void output_text(struct buf *out, struct view v, bool lines);
 /* Writes what was kept back. false: standard output failed (told). Frees and wipes. */
 bool output_end(struct output *o);
 

@@ -122,6 +122,35 @@ class Drive:
     def peer(self, role, instance=0):
         self._line(f"peer {role} {instance} {role}")
 
+    def admin(self, name, command, **args):
+        """A control connection with one call."""
+        self._line(f"admin {name}")
+        self.send(name, "ctl_call", command=command,
+                  args=[{"name": k, "value": str(v)} for k, v in args.items()])
+
+    def rows(self, name, timeout=0.0, until=None):
+        """The rows of a call so far as dicts, or from now on up to one that until(row) is true for."""
+        found, end = [], time.monotonic() + timeout
+        while True:
+            with self.cond:
+                mine = [e for e in self.got if e["on"] == name and e["msg"] == "ctl_row"]
+                self.got = [e for e in self.got if e not in mine]
+                found += [{f["name"]: bytes.fromhex(f["value"]).decode("utf-8", "replace")
+                           for f in e["m"]["fields"]} for e in mine]
+                if until is None or any(until(r) for r in found):
+                    return found
+                left = end - time.monotonic()
+                if left <= 0 or self.exit is not None:
+                    raise Timeout(f"no such row; have {found[-5:]}\n{self.stderr()}")
+                self.cond.wait(left)
+
+    def pause(self, name):
+        """Nothing is read from this channel any more."""
+        self._line(f"pause {name}")
+
+    def resume(self, name):
+        self._line(f"resume {name}")
+
     def close(self, name):
         self._line(f"close {name}")
 

@@ -5,7 +5,8 @@
  *
  * Usage: drive PROGRAM [ARGUMENT].... Commands on standard input, one a line, words separated by
  * blanks, values percent-encoded: peer ROLE INSTANCE NAME         a channel to the daemon as that
- * peer, called NAME from now on close NAME                      ends that channel send NAME MESSAGE
+ * peer, called NAME from now on; admin NAME                     a control connection; pause NAME, resume NAME
+ * no frames are read from it; close NAME                      ends that channel; send NAME MESSAGE
  * [field=value | field=[f=v,f=v][...] | !fd=PATH | !memfd=TEXT]... "master" is the channel of
  * master. A frame from the daemon is printed as one line of JSON; so is the end of a channel
  * ({"on":NAME,"msg":"closed"}) and of the process ({"on":"","msg":"exit"}). The end of standard
@@ -30,6 +31,7 @@ enum { LINE_MAX_BYTES = 4 << 20, CHANNELS_MAX = 64, FIELDS_MAX = 64 };
 struct end {
 	struct channel ch;
 	char name[32];
+	int paused_fd;
 };
 
 struct drive {
@@ -50,6 +52,8 @@ static const struct {
 	{ "job_done", "results", &ipc_desc_job_result },
 	{ "mx_answer", "hosts", &ipc_desc_mx_host },
 	{ "conn_open", "hosts", &ipc_desc_mx_host },
+	{ "ctl_call", "args", &ipc_desc_ctl_arg },
+	{ "ctl_row", "fields", &ipc_desc_ctl_field },
 	{ "txt_answer", "strings", &ipc_desc_txt_string },
 	{ "report", "rcpts", &ipc_desc_report_rcpt },
 };
@@ -397,6 +401,32 @@ cmd_peer(struct drive *d, char **save)
 }
 
 static void
+cmd_admin(struct drive *d, char *name)
+{
+	int fds[2];
+
+	if (channel_pair(fds) < 0)
+		die("socketpair");
+	end_new(d, name, fds[0], ROLE_MTACTL, 0);
+	IPC_SEND_FD(&end_find(d, "master")->ch, fds[1], admin, .uid = 0, .pid = (uint32_t)getpid());
+}
+
+static void
+cmd_pause(struct drive *d, struct end *end)
+{
+	end->paused_fd = end->ch.lf.fd;
+	loop_del(d->loop, &end->ch.lf);
+}
+
+static void
+cmd_resume(struct drive *d, struct end *end)
+{
+	end->ch.lf.fd = end->paused_fd;
+	if (loop_add(d->loop, &end->ch.lf) < 0)
+		die("resume");
+}
+
+static void
 command(struct drive *d, char *line)
 {
 	char *save, *word = strtok_r(line, " ", &save);
@@ -407,6 +437,12 @@ command(struct drive *d, char *line)
 		cmd_send(d, &save);
 	else if (!strcmp(word, "peer"))
 		cmd_peer(d, &save);
+	else if (!strcmp(word, "admin") && (word = strtok_r(NULL, " ", &save)) != NULL)
+		cmd_admin(d, word);
+	else if (!strcmp(word, "pause") && (word = strtok_r(NULL, " ", &save)) != NULL)
+		cmd_pause(d, end_find(d, word));
+	else if (!strcmp(word, "resume") && (word = strtok_r(NULL, " ", &save)) != NULL)
+		cmd_resume(d, end_find(d, word));
 	else if (!strcmp(word, "close") && (word = strtok_r(NULL, " ", &save)) != NULL)
 		channel_close(&end_find(d, word)->ch);
 	else

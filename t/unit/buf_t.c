@@ -25,6 +25,7 @@ views(void)
 	ok(!view_u64(VIEW("99999999999999999999"), UINT64_MAX, &x), "P09 twenty digits do not wrap");
 	ok(!view_u64(VIEW("-1"), 10, &x) && !view_u64(VIEW(""), 10, &x), "no sign, not empty");
 	ok(!view_u64(VIEW("11"), 10, &x) && view_u64(VIEW("10"), 10, &x), "the limit is inclusive");
+	ok(!view_u64(VIEW("9"), 3, &x) && view_u64(VIEW("3"), 3, &x), "a limit of one digit");
 }
 
 static void
