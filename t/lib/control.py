@@ -17,12 +17,12 @@ def block(data):
 
 
 class Control:
-    def __init__(self, path, digest, role, timeout=60):
+    def __init__(self, path, digest, role, timeout=60, instance=0):
         self.hello = frame(HELLO, struct.pack(">Q", digest))
         self.s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.s.settimeout(timeout)
         self.s.connect(path)
-        self.s.sendall(self.hello + frame(OPEN, bytes([ROLES.index(role)])) + self.hello)
+        self.s.sendall(self.hello + frame(OPEN, struct.pack(">BI", ROLES.index(role), instance)) + self.hello)
 
     def exactly(self, n):
         data = b""

@@ -6,6 +6,7 @@ import os
 import random
 import resource
 import socket
+import struct
 import sys
 import time
 
@@ -33,21 +34,25 @@ def raw(m, data, half_close=True):
             return b""
 
 
+def opening(role, instance=0):
+    return frame(OPEN, struct.pack(">BI", role, instance))
+
+
 def hostile(m):
     pids = {k: r["pid"] for k, r in m.status().items()}
     hello = frame(HELLO, DIGEST.to_bytes(8, "big"))
     for name, data in {
             "nothing": b"", "half a header": hello[:5], "text": b"GET / HTTP/1.0\r\n\r\n" * 4,
-            "a huge length": b"\xff" * 64, "another schema": frame(HELLO, b"12345678") + frame(OPEN, b"\2"),
-            "no such daemon": hello + frame(OPEN, b"\x42"), "mtactl as a daemon": hello + frame(OPEN, b"\x08"),
+            "a huge length": b"\xff" * 64, "another schema": frame(HELLO, b"12345678") + opening(2),
+            "no such daemon": hello + opening(0x42), "mtactl as a daemon": hello + opening(8),
             "two hellos": hello + hello + hello,
-            "a longer open": hello + frame(OPEN, b"\2\2"),
-            "a good opening, then text": hello + frame(OPEN, b"\2") + b"A" * 5000,
-            "to master, then text": hello + frame(OPEN, b"\0") + b"A" * 5000}.items():
+            "a longer open": hello + frame(OPEN, b"\2\0\0\0\0\2"),
+            "a good opening, then text": hello + opening(2) + b"A" * 5000,
+            "to master, then text": hello + opening(0) + b"A" * 5000}.items():
         got = raw(m, data)
         tap.ok(len(got) <= 16 + 8, f"atk-I4 {name}: the connection ends", got)
     rng = random.Random(7)
-    good = hello + frame(OPEN, b"\2") + hello
+    good = hello + opening(2) + hello
     for _ in range(300):
         data = bytearray(good)
         for _ in range(rng.randrange(1, 4)):
@@ -98,7 +103,7 @@ def split(m):
     c.s = socket.socket(socket.AF_UNIX)
     c.s.settimeout(10)
     c.s.connect(m.control)
-    for b in hello + frame(OPEN, b"\4") + hello:
+    for b in hello + opening(4) + hello:
         c.s.send(bytes([b]))
     status, _, rows = c.call("fake state")
     tap.equal((status, rows[0]["admin"]), (0, str(os.geteuid())), "an opening in single bytes reaches qmgr")
@@ -126,6 +131,8 @@ def starved(m):
 
 
 def absent(m):
+    tap.equal(m.ask("fake state", "authd", instance=7)[:2], (1, "authd is not running at the moment"),
+              "a process of a number that there is not: says so")
     pid = m.status()["authd/0"]["pid"]
     os.kill(int(pid), 9)
     os.kill(int(m.again("authd/0", pid)["pid"]), 9)

@@ -77,8 +77,8 @@ log {{ file {self.logfile}; level debug; events {self.dir}/events; }}
         return subprocess.run(self.command(*options), capture_output=True, text=True,
                               timeout=timeout, user=self.user, group=self.user)
 
-    def ask(self, command, role="master", timeout=60):
-        c = Control(self.control, DIGEST, role, timeout)
+    def ask(self, command, role="master", timeout=60, instance=0):
+        c = Control(self.control, DIGEST, role, timeout, instance)
         try:
             return c.call(command)
         finally:
