@@ -105,6 +105,13 @@ tap.equal(d.log().count("source address 192.0.2.1: bind: Cannot assign"), 1, "E1
 c = d.open("s.test", srv.port, mx=True, hosts=both)
 tap.ok(isinstance(d.settle(c), str), "E1: the host is not taken for dead by that")
 close(c)
+del seen[:]
+for n, kw in enumerate(({"source": "127.0.0.77"}, {"source": "127.0.0.78"}, {"helo": "other.test"})):
+    c = d.open("s.test", srv.port, mx=True, hosts=both, **kw)
+    for _ in range(2):
+        d.done(d.deliver(c))
+    tap.equal((len(seen), len(srv.peers[-1].messages)), (n + 1, 2),
+              f"C13, C14: {kw}: a connection of its own, and both messages on it")
 srv.stop()
 if six:
     six.stop()
