@@ -84,13 +84,17 @@
 	    "duration before now.")
 
 #define CTL_QMGR(X)                                                                                \
-	X(QMGR, queue_list, "queue list", CTL_FILTERS " --limit=N", "List queued recipients.")     \
+	X(QMGR, queue_list, "queue list", CTL_FILTERS " --limit=N",                               \
+	    "List queued recipients. STATE: active, deferred, held, or scheduled (to be sent later " \
+	    "by the wish of the sender).")                                                         \
 	X(QMGR, queue_count, "queue count", CTL_FILTERS, "Count messages, recipients and bytes.")  \
 	X(QMGR, queue_show, "queue show", "ID --content",                                          \
 	    "Show one message with its recipients; with --content also its text.")                 \
-	X(QMGR, queue_flush, "queue flush", "[ID...] " CTL_FILTERS " --all", "Try again now.")     \
+	X(QMGR, queue_flush, "queue flush", "[ID...] " CTL_FILTERS " --all",                      \
+	    "Try again now. A scheduled message goes before its time only when its ID is given.")  \
 	X(QMGR, queue_hold, "queue hold", "[ID...] " CTL_FILTERS " --all", "Keep until released.") \
-	X(QMGR, queue_release, "queue release", "[ID...] " CTL_FILTERS " --all", "End a hold.")    \
+	X(QMGR, queue_release, "queue release", "[ID...] " CTL_FILTERS " --all",                  \
+	    "End a hold. A message that is to be sent later still waits for that.")                \
 	X(QMGR, queue_delete, "queue delete", "[ID...] " CTL_FILTERS " --all",                     \
 	    "Remove without a report.")                                                            \
 	X(QMGR, queue_bounce, "queue bounce", "[ID...] " CTL_FILTERS " --all",                     \

@@ -45,6 +45,10 @@ static const struct field envelope_fields[] = {
 	[19] = { FIELD_TEXT, offsetof(struct envelope, batch), 255 },
 	[20] = { FIELD_TEXT, offsetof(struct envelope, label), 255 },
 	[21] = { FIELD_TEXT, offsetof(struct envelope, return_domain), 255 },
+	[22] = { FIELD_TEXT, offsetof(struct envelope, header_from), IPC_ADDR_MAX },
+	[23] = { FIELD_U64, offsetof(struct envelope, release_us), 0 },
+	[24] = { FIELD_U8, offsetof(struct envelope, mt_priority), 0 },
+	[25] = { FIELD_TEXT, offsetof(struct envelope, retry), 64 },
 };
 static const struct field rcpt_fields[] = {
 	[1] = { FIELD_TEXT, offsetof(struct segment_rcpt, addr), IPC_ADDR_MAX },
@@ -380,8 +384,8 @@ record_envelope_get(const struct record *r, struct view envelope, struct arena *
 	    crc32c(0, envelope.p, envelope.n) != r->envelope_crc)
 		return false;
 	*env = (struct envelope){ .qid = r->qid, .flags = r->flags, .sender = none,
-		.sender_original = none, .return_domain = none, .hold_reason = none, .tenant = none,
-		.user = none, .tag = none, .batch = none, .label = none, .client = none,
+		.sender_original = none, .return_domain = none, .hold_reason = none, .header_from = none,
+		.retry = none, .tenant = none, .user = none, .tag = none, .batch = none, .label = none, .client = none,
 		.session = none, .message_id = none, .envid = none };
 	if (!get_envelope(envelope, a, env))
 		return false;

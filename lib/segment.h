@@ -71,8 +71,12 @@ struct envelope {
 	struct view sender_original; /* the client's, where it was replaced */
 	struct view return_domain;   /* SEGMENT_VERP: of the return addresses */
 	struct view hold_reason;     /* SEGMENT_HELD */
+	struct view header_from;     /* first address of the header From, as it was judged; for routes */
+	struct view retry;	     /* name of the key's retry schedule */
+	uint64_t release_us;	     /* wall clock: not before (RFC 4865); 0: at once */
 	uint32_t key_serial;
-	uint8_t priority;
+	uint8_t priority;	     /* of the key, 0-9 */
+	uint8_t mt_priority;	     /* RFC 6710: value + 10; 0: none was given */
 	struct view tenant, user, tag, batch, label;
 	struct view client;   /* "name[addr]" for the log */
 	struct view session;

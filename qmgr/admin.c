@@ -136,10 +136,13 @@ show_message(struct ctl_call *call, const struct message *m)
 	ctl_text(call, "key", m->user);
 	ctl_number(call, "size", whole_bytes(&m->rec, m->size));
 	ctl_time(call, "arrival", m->arrival_us);
-	ctl_time(call, "expires", m->arrival_us + m->q->set.retry.period_s * 1000000);
+	ctl_time(call, "release", m->release_us);
+	ctl_time(call, "expires", message_expires(m));
 	ctl_number(call, "accepted_recipients", m->total);
 	ctl_number(call, "recipients", m->live);
 	ctl_text(call, "envid", m->envid);
+	ctl_text(call, "header_from", m->header_from);
+	ctl_text(call, "retry", m->retry);
 	ctl_str(call, "segment", m->seg->name);
 	ctl_number(call, "offset", m->offset);
 	ctl_row_end(call);

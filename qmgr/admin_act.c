@@ -20,8 +20,18 @@ take_back(struct rcpt *r, enum rcpt_wish wish)
 	return r->state != R_JOB && r->state != R_REPORT;
 }
 
+/* What its sender wants to be sent later goes before its time only when the admin names it. */
 static bool
 act_flush(struct rcpt *r)
+{
+	if (r->state != R_WAIT || r->scheduled)
+		return false;
+	rcpt_activate(r);
+	return true;
+}
+
+static bool
+act_flush_named(struct rcpt *r)
 {
 	if (r->state != R_WAIT)
 		return false;
@@ -45,7 +55,7 @@ act_release(struct rcpt *r)
 	if (r->state != R_HELD)
 		return false;
 	event_rcpt(r, EVENT_released);
-	rcpt_activate(r);
+	rcpt_start(r);
 	return true;
 }
 
@@ -118,9 +128,11 @@ run(struct ctl_call *call, bool (*act)(struct rcpt *r))
 enum ctl_result
 ctl_queue_flush(struct ctl_call *call)
 {
+	struct view id;
+
 	if (call->cursor == NULL)
 		lanes_unrest_all(call->daemon);
-	return run(call, act_flush);
+	return run(call, ctl_arg_nth(call, "id", 0, &id) ? act_flush_named : act_flush);
 }
 
 enum ctl_result

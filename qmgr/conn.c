@@ -221,7 +221,7 @@ send_job(const struct job *j)
 		.tenant = view_str(m->tenant->name), .user = m->user,
 		.lane = view_str(j->conn->lane->name), .attempt = attempt, .envid = m->envid,
 		.ret = m->ret, .tag = m->tag, .batch = m->batch, .label = m->label,
-		.copy = j->rcpts->kind == RCPT_COPY, .rcpts = buf_view(&rcpts));
+		.copy = j->rcpts->kind == RCPT_COPY, .mt_priority = m->mt_priority, .rcpts = buf_view(&rcpts));
 	buf_free(&rcpts);
 	buf_free(&room);
 	return rc;

@@ -95,7 +95,7 @@ release(struct rcpt *r)
 	if (r->state != R_HELD || r->code || r->text == NULL || strcmp(r->text, REASON) != 0)
 		return;
 	event_rcpt(r, EVENT_released);
-	rcpt_activate(r);
+	rcpt_start(r);
 }
 
 static void

@@ -108,7 +108,7 @@ item_new(struct lane *lane, struct message *m, bool retry, bool front)
 	item->m = m;
 	item->sched.retry = retry;
 	item->sched.cost = 1;
-	item->sched.level = (uint8_t)sched_level(m->priority);
+	item->sched.level = (uint8_t)sched_level(message_priority(m));
 	if (front)
 		sched_put_back(&lane->sched, m->tenant, &item->sched);
 	else

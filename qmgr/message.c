@@ -55,7 +55,8 @@ message_from_record(struct qmgr *q, struct segment *seg, uint64_t offset, const 
 	m->size = env->size;
 	m->arrival_us = env->arrival_us;
 	m->received_us = env->received_us;
-	m->base_us = qmgr_queue_time(q, env->arrival_us);
+	m->release_us = env->release_us;
+	m->base_us = qmgr_queue_time(q, env->release_us > env->arrival_us ? env->release_us : env->arrival_us);
 	m->sender = arena_view(a, env->sender);
 	m->user = arena_view(a, env->user);
 	m->tag = arena_view(a, env->tag);
@@ -65,8 +66,11 @@ message_from_record(struct qmgr *q, struct segment *seg, uint64_t offset, const 
 	m->hold_reason = arena_view(a, env->hold_reason);
 	m->batch = arena_view(a, env->batch);
 	m->label = arena_view(a, env->label);
+	m->header_from = arena_view(a, env->header_from);
+	m->retry = arena_view(a, env->retry);
 	m->key_serial = env->key_serial;
 	m->priority = env->priority;
+	m->mt_priority = env->mt_priority;
 	m->tenant = tenant_get(q, env->tenant);
 	m->ret = env->ret;
 	m->total = env->nrcpt;
@@ -103,6 +107,24 @@ message_log_active(struct message *m)
 	for (uint32_t i = 0; i < m->nrcpt; i++)
 		copies += m->rcpts[i].kind == RCPT_COPY && m->rcpts[i].state != R_DONE;
 	logline_active(m, m->live - copies);
+}
+
+int
+message_priority(const struct message *m)
+{
+	return m->priority + (m->mt_priority ? m->mt_priority - 10 : 0);
+}
+
+const struct retry_rule *
+message_retry(const struct message *m)
+{
+	return &m->q->set.retry;
+}
+
+uint64_t
+message_expires(const struct message *m)
+{
+	return qmgr_wall(m->q, m->base_us) + message_retry(m)->period_s * 1000000;
 }
 
 void
@@ -170,6 +192,7 @@ from_row(struct qmgr *q, struct segment *seg, const struct message_row *row)
 	m->size = row->size;
 	m->arrival_us = row->arrival_us;
 	m->received_us = row->received_us;
+	m->release_us = row->release_us;
 	m->base_us = base_time(q, row);
 	m->sender = arena_view(a, row->sender);
 	m->user = arena_view(a, row->user);
@@ -179,8 +202,11 @@ from_row(struct qmgr *q, struct segment *seg, const struct message_row *row)
 	m->return_domain = arena_view(a, row->return_domain);
 	m->batch = arena_view(a, row->batch);
 	m->label = arena_view(a, row->label);
+	m->header_from = arena_view(a, row->header_from);
+	m->retry = arena_view(a, row->retry);
 	m->key_serial = row->key_serial;
 	m->priority = row->priority;
+	m->mt_priority = row->mt_priority;
 	m->tenant = tenant_get(q, row->tenant);
 	m->ret = row->ret;
 	m->total = row->total;
@@ -361,6 +387,7 @@ rcpt_from_row(struct rcpt *r, const struct rcpt_row *row)
 	r->code = row->code;
 	r->esc = row->esc;
 	r->remote = row->remote;
+	r->scheduled = row->scheduled;
 	r->text = row->text.n ? arena_str(a, row->text) : NULL;
 	r->relay = row->relay.n ? arena_str(a, row->relay) : NULL;
 	r->in_db = true;
@@ -374,11 +401,26 @@ rcpt_begin(struct rcpt *r)
 	struct outcome o = { .esc = ESC(4, 7, 0), .text = m->hold_reason };
 
 	if (!(m->rec.flags & SEGMENT_HELD)) {
-		rcpt_activate(r);
+		rcpt_start(r);
 		return;
 	}
 	rcpt_set_outcome(r, &o);
 	rcpt_hold(r);
+}
+
+/* No attempt is counted, and the age begins at that time. */
+void
+rcpt_start(struct rcpt *r)
+{
+	struct message *m = r->m;
+	uint64_t due = m->release_us ? qmgr_queue_time(m->q, m->release_us) : 0;
+
+	if (due <= qmgr_now(m->q) || keyhold_frozen(m)) {
+		rcpt_activate(r);
+		return;
+	}
+	r->scheduled = true;
+	rcpt_wait(r, due);
 }
 
 void
@@ -386,6 +428,7 @@ rcpt_activate(struct rcpt *r)
 {
 	struct qmgr *q = r->m->q;
 
+	r->scheduled = false;
 	if (keyhold_frozen(r->m))
 		keyhold_hold(r);
 	else if (q->counts.active >= q->set.active)
@@ -413,6 +456,7 @@ void
 rcpt_hold(struct rcpt *r)
 {
 	r->due_us = 0;
+	r->scheduled = false;
 	r->wish = WISH_NONE;
 	rcpt_set_state(r, R_HELD);
 	save(r);
@@ -455,7 +499,7 @@ rcpt_defer(struct rcpt *r, const struct outcome *o)
 
 	rcpt_set_outcome(r, o);
 	r->attempts++;
-	if (retry_next(&q->set.retry, r->attempts, qmgr_now(q), r->m->base_us, &next)) {
+	if (retry_next(message_retry(r->m), r->attempts, qmgr_now(q), r->m->base_us, &next)) {
 		rcpt_wait(r, next);
 		return;
 	}
@@ -474,7 +518,7 @@ rcpt_bounce(struct rcpt *r, const struct outcome *o)
 bool
 message_expired(const struct message *m)
 {
-	return retry_expired(&m->q->set.retry, qmgr_now(m->q), m->base_us);
+	return retry_expired(message_retry(m), qmgr_now(m->q), m->base_us);
 }
 
 void

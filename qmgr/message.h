@@ -42,6 +42,7 @@ struct rcpt {
 	uint8_t notify, state, wish, again;
 	uint8_t kind; /* enum rcpt_kind */
 	bool remote, in_db, expired;
+	bool scheduled; /* R_WAIT for the release time of its message; not a failure */
 };
 
 struct message {
@@ -53,12 +54,15 @@ struct message {
 	struct record rec;     /* its header */
 	uint64_t big, size; /* size: of the content; whole_bytes() is what people are shown */
 	uint64_t arrival_us, received_us; /* wall clock */
-	uint64_t base_us;      /* arrival in queue time: what age is counted from */
+	uint64_t base_us;      /* arrival or release, in queue time: what age is counted from */
+	uint64_t release_us;   /* wall clock: not before; 0: at once */
 	uint64_t active_us;    /* wall clock: came into memory */
 	struct view sender, user, tag, envid;
-	struct view sender_original, return_domain, hold_reason, batch, label;
+	struct view sender_original, return_domain, hold_reason, batch, label, header_from;
+	struct view retry;     /* name of a schedule, or empty */
 	uint32_t key_serial;
-	uint8_t priority;
+	uint8_t priority;      /* of the key */
+	uint8_t mt_priority;   /* value + 10; 0: none */
 	struct tenant *tenant;
 	uint8_t ret;
 	bool in_db, report_soon;
@@ -105,9 +109,17 @@ void message_settle_all(struct loop_task *t); /* of qmgr.settle_task */
 /* Older than the age limit, in whatever state. */
 bool message_expired(const struct message *m);
 void message_log_active(struct message *m);
+/* Of key and sender together, -9 to 18, for sched_level(). */
+int message_priority(const struct message *m);
+/* When it is tried again and given up. */
+const struct retry_rule *message_retry(const struct message *m);
+/* Wall clock: when it is given up at the latest. */
+uint64_t message_expires(const struct message *m);
 
-/* A recipient that nothing has happened to yet: held, if the message came so, else activated. */
+/* A recipient that nothing has happened to yet: held, if the message came so, else started. */
 void rcpt_begin(struct rcpt *r);
+/* Activated, unless it is too early for its message: then it waits for that time (RFC 4865). */
+void rcpt_start(struct rcpt *r);
 /* Into its lane, unless memory is full (then due now, without an attempt) or it has no route. */
 void rcpt_activate(struct rcpt *r);
 /* Out of its lane, before any of the functions below. */

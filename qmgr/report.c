@@ -80,7 +80,7 @@ send_report(struct message *m, struct report *p, struct view rcpts, bool expired
 	return IPC_SEND_FD(q->bounce, s.fd, report, .req = p->req, .qid = m->qid,
 	    .kind = expired ? REPORT_EXPIRED : REPORT_FAILED, .sender = m->sender,
 	    .tenant = view_str(m->tenant->name), .user = m->user, .arrival_us = m->arrival_us,
-	    .expires_us = m->arrival_us + q->set.retry.period_s * 1000000, .envid = m->envid,
+	    .expires_us = message_expires(m), .envid = m->envid,
 	    .ret = s.ret, .offset = s.offset, .content_len = s.length, .flags = m->rec.flags,
 	    .rcpts = rcpts);
 }

@@ -6,7 +6,7 @@
 #include "qmgr/segments.h"
 #include "qmgr/store.h"
 
-enum { ROW_VERSION = 1, ROW_HELD = 1, ROW_REMOTE = 2 };
+enum { ROW_VERSION = 1, ROW_HELD = 1, ROW_REMOTE = 2, ROW_SCHEDULED = 4 };
 
 void
 row_key_qid(struct buf *b, uint64_t qid)
@@ -59,6 +59,10 @@ row_put_message(struct buf *b, const struct message *m)
 	buf_put_block(b, m->label);
 	buf_put_u32(b, m->key_serial);
 	buf_put_u8(b, m->priority);
+	buf_put_block(b, m->header_from);
+	buf_put_u64(b, m->release_us);
+	buf_put_u8(b, m->mt_priority);
+	buf_put_block(b, m->retry);
 }
 
 /* Version, generation and offset stand first. */
@@ -69,6 +73,27 @@ row_move_message(struct buf *b, struct view row, uint64_t gen, uint64_t offset)
 	buf_put_u64(b, gen);
 	buf_put_u64(b, offset);
 	buf_putv(b, view_skip(row, 16));
+}
+
+/* What later versions of this program added, in groups: a row may end before each of them. */
+static bool
+get_additions(struct view v, struct message_row *row)
+{
+	if (!view_bad(v) && v.n == 0)
+		return true;
+	row->sender_original = view_get_block(&v, IPC_ADDR_MAX);
+	row->return_domain = view_get_block(&v, 255);
+	row->batch = view_get_block(&v, 255);
+	row->label = view_get_block(&v, 255);
+	row->key_serial = view_get_u32(&v);
+	row->priority = view_get_u8(&v);
+	if (!view_bad(v) && v.n == 0)
+		return true;
+	row->header_from = view_get_block(&v, IPC_ADDR_MAX);
+	row->release_us = view_get_u64(&v);
+	row->mt_priority = view_get_u8(&v);
+	row->retry = view_get_block(&v, 64);
+	return !view_bad(v);
 }
 
 bool
@@ -99,22 +124,15 @@ row_get_message(uint64_t qid, struct view v, struct message_row *row)
 	row->user = view_get_block(&v, IPC_NAME_MAX);
 	row->tag = view_get_block(&v, 255);
 	row->envid = view_get_block(&v, 100);
-	if (!view_bad(v) && v.n == 0)
-		return true; /* written before the fields that follow */
-	row->sender_original = view_get_block(&v, IPC_ADDR_MAX);
-	row->return_domain = view_get_block(&v, 255);
-	row->batch = view_get_block(&v, 255);
-	row->label = view_get_block(&v, 255);
-	row->key_serial = view_get_u32(&v);
-	row->priority = view_get_u8(&v);
-	return !view_bad(v);
+	return get_additions(v, row);
 }
 
 void
 row_put_rcpt(struct buf *b, const struct rcpt *r)
 {
 	buf_put_u8(b, ROW_VERSION);
-	buf_put_u8(b, (uint8_t)((r->state == R_HELD ? ROW_HELD : 0) | (r->remote ? ROW_REMOTE : 0)));
+	buf_put_u8(b, (uint8_t)((r->state == R_HELD ? ROW_HELD : 0) | (r->remote ? ROW_REMOTE : 0) |
+	    (r->scheduled ? ROW_SCHEDULED : 0)));
 	buf_put_u64(b, r->due_us);
 	buf_put_u64(b, r->last_us);
 	buf_put_u32(b, r->attempts);
@@ -138,6 +156,7 @@ row_get_rcpt(struct view key, struct view v, struct rcpt_row *row)
 	uint8_t flags = view_get_u8(&v);
 	row->held = flags & ROW_HELD;
 	row->remote = flags & ROW_REMOTE;
+	row->scheduled = flags & ROW_SCHEDULED;
 	row->due_us = view_get_u64(&v);
 	row->last_us = view_get_u64(&v);
 	row->attempts = view_get_u32(&v);

@@ -20,7 +20,7 @@ struct rcpt_row {
 	uint64_t qid;
 	uint32_t index;
 	uint64_t due_us, last_us;
-	bool held, remote;
+	bool held, remote, scheduled;
 	uint32_t attempts, esc;
 	uint16_t code;
 	uint8_t notify, kind;
@@ -31,13 +31,13 @@ struct rcpt_row {
 struct message_row {
 	uint64_t qid, gen, offset;
 	struct record rec;
-	uint64_t big, size, arrival_us, received_us, base_us;
+	uint64_t big, size, arrival_us, received_us, base_us, release_us;
 	uint32_t total;
 	uint8_t ret;
 	struct view sender, tenant, user, tag, envid;
-	struct view sender_original, return_domain, batch, label;
+	struct view sender_original, return_domain, batch, label, header_from, retry;
 	uint32_t key_serial;
-	uint8_t priority;
+	uint8_t priority, mt_priority;
 };
 
 /* The environment; segments' flags and the last generation are read into the pool, which is open. */

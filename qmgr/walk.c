@@ -30,7 +30,8 @@ wrong(struct ctl_call *call, const char *what, struct view v)
 static bool
 state_known(struct view v)
 {
-	return view_is(v, "active") || view_is(v, "deferred") || view_is(v, "held");
+	return view_is(v, "active") || view_is(v, "deferred") || view_is(v, "held") ||
+	    view_is(v, "scheduled");
 }
 
 bool
@@ -146,7 +147,7 @@ rcpt_state_name(const struct rcpt *r)
 {
 	switch (r->state) {
 	case R_WAIT:
-		return "deferred";
+		return r->scheduled ? "scheduled" : "deferred";
 	case R_HELD:
 		return "held";
 	default:
@@ -182,7 +183,8 @@ seen_row(struct seen *s, struct qmgr *q, const struct message_row *m, const stru
 {
 	*s = (struct seen){ .qid = m->qid, .size = whole_bytes(&m->rec, m->size), .arrival_us = m->arrival_us,
 		.sender = m->sender, .tenant = m->tenant, .user = m->user, .addr = r->addr,
-		.text = r->text, .relay = r->relay, .state = r->held ? "held" : "deferred",
+		.text = r->text, .relay = r->relay, 
+		.state = r->held ? "held" : r->scheduled ? "scheduled" : "deferred",
 		.lane = "", .index = r->index, .attempts = r->attempts, .esc = r->esc,
 		.code = r->code, .last_us = r->last_us,
 		.next_us = r->held ? 0 : qmgr_wall(q, r->due_us) };

@@ -87,16 +87,25 @@ def wait_for(check, seconds=15.0, what="condition", step=0.02):
         time.sleep(step)
 
 
+_reserved = []
+
+
 def free_port():
-    """Below the range that the kernel gives to clients: it stays free while a suite is down."""
+    """Below the range that the kernel gives to clients: it stays free while a suite is down. Tests that run at the same
+    time pick before anybody listens, so the port is this process's by a name: two that listen on one port with
+    SO_REUSEPORT get each other's clients."""
     while True:
         port = random.randint(10000, 32000)
+        name = socket.socket(socket.AF_UNIX)
         with socket.socket() as s:
             try:
+                name.bind(f"\0ekiden-test-port-{port}")
                 s.bind(("127.0.0.1", port))
             except OSError:
+                name.close()
                 continue
-            return port
+        _reserved.append(name)
+        return port
 
 
 # --- Processes

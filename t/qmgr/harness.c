@@ -356,6 +356,8 @@ struct mail {
 	size_t size; /* of the content; 0: a short one */
 	uint64_t big;
 	uint64_t age_s;
+	uint64_t release_us;
+	uint8_t priority, mt_priority;
 	bool untold;
 	/* filled */
 	uint64_t qid, offset;
@@ -374,7 +376,8 @@ put_record(struct buf *b, struct seg *s, struct mail *m, struct segment_rcpt *rc
 		.received_us = now, .sender = view_str(m->sender), .tenant = VIEW("acme"),
 		.user = VIEW("app1"), .size = body.n, .rcpts = rcpts, .flags = m->flags,
 		.return_domain = VIEW("bounce.test"), .key_serial = 9, .hold_reason = VIEW("held: over quota"),
-		.tag = VIEW("campaign") };
+		.tag = VIEW("campaign"), .header_from = VIEW("news@from.test"), .retry = VIEW("gentle"),
+		.release_us = m->release_us, .priority = m->priority, .mt_priority = m->mt_priority };
 
 	while (m->rcpts[env.nrcpt]) {
 		rcpts[env.nrcpt] = (struct segment_rcpt){ view_str(m->rcpts[env.nrcpt]), VIEW(""),
@@ -1215,6 +1218,87 @@ test_held(void)
 	drain();
 }
 
+/* RFC 4865: not before its time, whatever happens meanwhile. */
+static void
+test_scheduled(void)
+{
+	struct mail *m = MAIL("b@to.test", "c@to.test"), *far = MAIL("f@to.test");
+	struct ipc_conn_open o;
+	struct ipc_deliver d;
+	char id[QID_CHARS + 1];
+
+	m->age_s = 3598; /* its age counts from the release on */
+	fresh("retry { method linear; a 1; period 3600; }\n");
+	uint64_t release = m->release_us = clock_wall_us() + 3000000;
+	store(m);
+	ok(counted("messages=1 recipients=2 bytes=63 active=0 deferred=2 held=0"), "RFC 4865: it waits");
+	ok(has(CTL("queue list", { "state", "scheduled" }), "state=scheduled") &&
+		has(CTL("queue list", { "state", "deferred" }), "end=0") &&
+		!strstr(CTL("queue list", { "state", "deferred" }), "b@to.test"), "shown as scheduled, not as deferred");
+	qid_text(m->qid, id);
+	ok(has(CTL("queue show", { "id", id }), "header_from=news@from.test retry=gentle") &&
+		has(CTL("queue show", { "id", id }), "attempts=0"), "J9 C11: what routes and retries it is kept");
+	kill_qmgr(true);
+	ok(start("retry { method linear; a 1; period 3600; }\n"), "RFC 4865: kill -9 before the row is on disk");
+	peers();
+	ok(counted("active=0 deferred=2") && has(CTL("queue list", { "id", id }), "state=scheduled"), "still scheduled");
+	usleep(200000);
+	kill_qmgr(true);
+	start("retry { method linear; a 1; period 3600; }\n");
+	peers();
+	ok(counted("active=0 deferred=2") && has(CTL("queue list", { "id", id }), "state=scheduled"), "and behind it");
+	ok(has(CTL("queue flush", { "all", "" }), "recipients=0"), "a flush of all leaves it");
+	CTL("queue hold", { "id", id });
+	CTL("queue release", { "id", id });
+	ok(has(CTL("queue list", { "id", id }), "state=scheduled"), "so does the end of a hold");
+	ok(take_job(&d) && d.qid == m->qid && d.attempt == 1 && count_rcpts(&d) == 2, "RFC 4865: it goes, a first attempt");
+	ok(clock_wall_us() >= release, "RFC 4865: not before its time");
+	deferred(&d);
+	ok(counted("deferred=2") && has(CTL("queue list", { "id", id }), "state=deferred"), "age counts from the release");
+	ok(take_job(&d) && d.attempt == 2, "and it is tried again");
+	sent(&d);
+	ok(log_id(m->qid, "removed"), "removed");
+	far->release_us = clock_wall_us() + 86400000000u;
+	w.segs = 0;
+	store(far);
+	counted("deferred=1");
+	ok(QUIET(&w.smtp, conn_open, &o), "one for tomorrow waits");
+	qid_text(far->qid, id);
+	ok(has(CTL("queue flush", { "id", id }), "recipients=1") && take_job(&d), "the admin sends it by its id");
+	sent(&d);
+	drain();
+}
+
+/* Of what waits, the higher priority goes first: the key's and the sender's together. */
+static void
+test_priority(void)
+{
+	enum { COUNT = 4 };
+	struct mail mails[COUNT];
+	static const uint8_t key[COUNT] = { 0, 0, 3, 0 }, mt[COUNT] = { 0, 1, 0, 19 };
+	static const int order[COUNT] = { 3, 2, 0, 1 };
+	struct ipc_conn_open o;
+	struct ipc_deliver d;
+
+	fresh(SLOW "delivery { connections 1; }\n");
+	for (int i = 0; i < COUNT; i++) {
+		mails[i] = (struct mail){ .sender = "a@from.test", .rcpts = { "b@to.test" },
+			.priority = key[i], .mt_priority = mt[i] };
+		store(&mails[i]);
+	}
+	AWAIT(&w.smtp, conn_open, &o);
+	counted("active=4");
+	SEND(&w.smtp, -1, conn_ready, .conn = o.conn, .relay = VIEW("mx.test[192.0.2.1]:25"));
+	for (int i = 0; i < COUNT; i++) {
+		const struct mail *m = &mails[order[i]];
+		ok(take_job(&d) && d.qid == m->qid, "RFC 6710, 6: priority %d of key and %d of sender is number %d",
+		    m->priority, m->mt_priority ? m->mt_priority - 10 : 0, i + 1);
+		is_int(d.mt_priority, m->mt_priority, "the next host is told the sender's");
+		sent(&d);
+	}
+	drain();
+}
+
 static void
 test_damaged_content(void)
 {
@@ -1529,6 +1613,8 @@ main(int argc, char **argv)
 	test_simulator();
 	test_returned();
 	test_held();
+	test_scheduled();
+	test_priority();
 	test_damaged_content();
 	test_overflow();
 	test_big();

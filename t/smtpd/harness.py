@@ -4,7 +4,6 @@
 import base64
 import os
 import queue
-import random
 import re
 import socket
 import ssl
@@ -16,7 +15,7 @@ import time
 SRC = os.environ.get("EKIDEN_SRC") or os.path.dirname(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(SRC, "t/lib"))
-from suite import BUILD, folder, make_certificate, private_network, tap, wait_for  # noqa: E402,F401
+from suite import BUILD, folder, free_port, make_certificate, private_network, tap, wait_for  # noqa: E402,F401
 
 LISTENERS = {
     "submission": "tls starttls; auth required",
@@ -41,19 +40,7 @@ def sanitized():
 
 
 def free_ports(count):
-    """Different ports, below those that the kernel gives to clients."""
-    held = []
-    while len(held) < count:
-        sock = socket.socket()
-        try:
-            sock.bind(("127.0.0.1", random.randint(12000, 32000)))
-            held.append(sock)
-        except OSError:
-            sock.close()
-    ports = [sock.getsockname()[1] for sock in held]
-    for sock in held:
-        sock.close()
-    return ports
+    return [free_port() for _ in range(count)]
 
 
 class Smtpd:

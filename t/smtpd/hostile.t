@@ -59,22 +59,27 @@ for _ in range(3):
 grown = pss(s.pid) - before
 tap.ok(grown < 1000 or sanitized(), "atk-J4 a reset behind STARTTLS leaves nothing behind", f"{grown} KiB")
 
-# More replies than fit into one turn go on by themselves.
+# More replies than fit into one turn go on by themselves. A session that had stopped would stand until its deadline of
+# minutes (command-timeout); a machine that is busy may well take seconds.
+PATIENCE = 60
 c = s.ready()
 c.cmd("MAIL FROM:<a@acme.example>")
 COUNT = 20000
 writer = threading.Thread(target=c.send, args=("RCPT TO:<a@b.example>\r\n" * COUNT,), daemon=True)
+c.sock.settimeout(PATIENCE)
 start = time.monotonic()
 writer.start()
-c.sock.settimeout(10)
-got = 0
+got, last, end = 0, "", "all read"
 try:
-    while got < COUNT and c.reply():
-        got += 1
+    while got < COUNT and (reply := c.reply()):
+        got, last = got + 1, reply
+    end = "the connection ended" if got < COUNT else end
 except TimeoutError:
-    pass
-tap.equal(got, COUNT, "P01 atk-J11 a flood of pipelined commands gets all of its replies")
-tap.ok(time.monotonic() - start < 8, "without waiting for a deadline", time.monotonic() - start)
+    end = "nothing more came"
+took = time.monotonic() - start
+tap.ok(got == COUNT, "P01 atk-J11 a flood of pipelined commands gets all of its replies",
+       f"{got} of {COUNT}, the last {last!r}, {took:.1f} s: {end}\n{s.log()[-1000:]}{s.complaints()}")
+tap.ok(took < PATIENCE, "without waiting for a deadline", f"{took:.1f} s")
 c.close()
 
 # Content without end.

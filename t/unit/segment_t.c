@@ -17,6 +17,8 @@ sample(void)
 		.tag = VIEW(""), .client = VIEW("h[192.0.2.1]"), .session = VIEW("s1"),
 		.message_id = VIEW("<1@x>"), .envid = VIEW("E1"), .sender_original = VIEW("o@x.example"),
 		.return_domain = VIEW("b.example"), .hold_reason = VIEW("why"), .batch = VIEW("B"),
+		.header_from = VIEW("from@h.example"), .retry = VIEW("slow"), .release_us = 1800000000000000,
+		.mt_priority = 13,
 		.label = VIEW("L"), .key_serial = 77, .priority = 3, .ret = RET_HDRS,
 		.flags = SEGMENT_DOTS | SEGMENT_8BIT, .size = 100, .rcpts = rcpts, .nrcpt = 3 };
 }
@@ -118,6 +120,10 @@ test_round_trip(void)
 	is_view(env.sender_original, "o@x.example", "original sender");
 	is_view(env.return_domain, "b.example", "return domain");
 	is_view(env.hold_reason, "why", "hold reason");
+	is_view(env.header_from, "from@h.example", "J9 header From");
+	is_view(env.retry, "slow", "C11 retry schedule");
+	is_int(env.release_us, 1800000000000000, "RFC 4865: time of release");
+	is_int(env.mt_priority, 13, "RFC 6710: priority");
 	is_view(env.batch, "B", "batch");
 	is_view(env.label, "L", "label");
 	is_int(env.key_serial, 77, "key serial");
