@@ -263,9 +263,7 @@
 
 #define CONF_source(D)                                                                             \
 	D(list, address, "address", "", 1, 2, "Addresses to send from: one IPv4, one IPv6, or both.") \
-	D(text, helo, "helo", "", 0, 253, "Name in EHLO; its A or AAAA and PTR should agree. Default: hostname.") \
-	D(opt_number, connections, "connections", "", 1, 100000, "To all destinations at a time.") \
-	D(rate, rate, "rate", "", 0, 0, "Recipients in a time, to all destinations.")
+	D(text, helo, "helo", "", 0, 253, "Name in EHLO; its A or AAAA and PTR should agree. Default: hostname.")
 
 #define CONF_pool(D)                                                                               \
 	D(members, source, "source", "", 1, 0,                                                     \
