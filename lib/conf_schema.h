@@ -389,7 +389,7 @@
 	"it. Milters see a message before it is signed."
 #define CONF_DOC_group                                                                             \
 	"Destinations with limits of their own, which all of them share. What is left out is as in " \
-	"delivery. Domains of no group are limited one destination (MX set) at a time."
+	"delivery. Domains of no group are limited one by one."
 #define CONF_DOC_source "An address of this host that mail leaves from."
 #define CONF_DOC_pool "Sources that share the work by weight."
 #define CONF_DOC_route                                                                             \

@@ -60,15 +60,6 @@ code_fits(const struct conf_list *list, uint16_t code)
 }
 
 static bool
-word_fits(const struct conf_list *list, struct view word)
-{
-	for (size_t i = 0; i < list->n; i++)
-		if (glob_match(view_str(list->v[i]), word))
-			return true;
-	return list->n == 0;
-}
-
-static bool
 stage_fits(const struct conf_list *list, enum smtp_stage stage)
 {
 	enum smtp_stage s;
@@ -102,8 +93,8 @@ throttles_match(struct throttles *t, const struct throttle_facts *f)
 	for (size_t i = 0; i < t->n; i++) {
 		const struct conf_throttle *c = t->v[i].conf;
 		if (code_fits(&c->code, f->code) && stage_fits(&c->stage, f->stage) &&
-		    word_fits(&c->enhanced, view_str(esc_text(f->esc, esc))) &&
-		    word_fits(&c->group, f->group) && word_fits(&c->mx, f->host) &&
+		    glob_list_match(&c->enhanced, view_str(esc_text(f->esc, esc))) &&
+		    glob_list_match(&c->group, f->group) && glob_list_match(&c->mx, f->host) &&
 		    text_fits(&t->v[i], f->text))
 			return c->name;
 	}

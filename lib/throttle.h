@@ -33,5 +33,7 @@ bool throttle_enhanced_valid(struct view v); /* "4.7.28", "4.7.*", "4.*" */
 bool throttle_stage_get(struct view v, enum smtp_stage *stage);
 /* '*' stands for any bytes, also none; letters match in any case. */
 bool glob_match(struct view pattern, struct view text);
+/* One of them, or there are none. */
+bool glob_list_match(const struct conf_list *patterns, struct view text);
 
 #endif

@@ -71,3 +71,12 @@ glob_match(struct view pattern, struct view text)
 		p++;
 	return p == pattern.n;
 }
+
+bool
+glob_list_match(const struct conf_list *patterns, struct view text)
+{
+	for (size_t i = 0; i < patterns->n; i++)
+		if (glob_match(view_str(patterns->v[i]), text))
+			return true;
+	return patterns->n == 0;
+}

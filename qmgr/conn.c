@@ -437,6 +437,8 @@ pool_full(const struct lane *lane)
 {
 	uint32_t idle = 0;
 
+	if (lane->ready <= lane->shaper->group->pool_size)
+		return false;
 	LIST_EACH(&lane->conns, l, after)
 		idle += CONTAINER(l, struct conn, lane_link)->jobs == 0;
 	return idle > lane->shaper->group->pool_size;

@@ -18,6 +18,24 @@ static const uint8_t policies[] = {
 	[CONF_HOP_TLS_verify] = TLS_POLICY_VERIFY,
 };
 
+enum retry_method
+retry_method_of(enum conf_method method)
+{
+	static const enum retry_method methods[] = { [CONF_METHOD_exponential] = RETRY_EXPONENTIAL,
+		[CONF_METHOD_linear] = RETRY_LINEAR, [CONF_METHOD_steps] = RETRY_STEPS };
+
+	return methods[method];
+}
+
+uint8_t
+tls_policy_of(enum conf_policy policy)
+{
+	static const uint8_t of[] = { [CONF_POLICY_none] = TLS_POLICY_NONE, [CONF_POLICY_may] = TLS_POLICY_MAY,
+		[CONF_POLICY_encrypt] = TLS_POLICY_ENCRYPT, [CONF_POLICY_verify] = TLS_POLICY_VERIFY };
+
+	return of[policy];
+}
+
 static struct pace_limit
 limit_of(const struct conf_rate *r)
 {
@@ -27,8 +45,6 @@ limit_of(const struct conf_rate *r)
 static void
 general(struct groups *g, const struct retry_rule *retry)
 {
-	static const uint8_t from[] = { [CONF_POLICY_none] = TLS_POLICY_NONE, [CONF_POLICY_may] = TLS_POLICY_MAY,
-		[CONF_POLICY_encrypt] = TLS_POLICY_ENCRYPT, [CONF_POLICY_verify] = TLS_POLICY_VERIFY };
 	static const struct relay none;
 	const struct conf_delivery *d = &g->conf->delivery;
 
@@ -40,7 +56,7 @@ general(struct groups *g, const struct retry_rule *retry)
 		.rate = limit_of(&d->rate), .connect_rate = limit_of(&d->connect_rate),
 		.tenant_rate = limit_of(&d->tenant_rate), .fixed = d->fixed,
 		.on_reset = d->on_reset == CONF_RESET_default ? CONF_RESET_slow : d->on_reset,
-		.relay = &none, .pool = d->pool, .tls = from[d->tls], .retry = retry };
+		.relay = &none, .pool = d->pool, .tls = tls_policy_of(d->tls), .retry = retry };
 }
 
 static void
@@ -171,12 +187,10 @@ add_retries(struct groups *g)
 	g->steps = x_calloc(c->retry_schedule_count, sizeof(*g->steps));
 	for (size_t i = 0; i < c->retry_schedule_count; i++) {
 		const struct conf_retry_schedule *s = &c->retry_schedule[i];
-		static const enum retry_method methods[] = { [CONF_METHOD_exponential] = RETRY_EXPONENTIAL,
-			[CONF_METHOD_linear] = RETRY_LINEAR, [CONF_METHOD_steps] = RETRY_STEPS };
 		bool good = retry_steps(&s->steps, &g->steps[i], &e) == 0;
-		g->retries[i] = (struct retry_rule){ .method = methods[s->method], .a = (int64_t)s->a, .b = s->b,
-			.steps = g->steps[i], .nsteps = good ? s->steps.n : 0, .period_s = s->period,
-			.attempts = (uint32_t)s->attempts };
+		g->retries[i] = RETRY_RULE(s, g->steps[i]);
+		if (!good)
+			g->retries[i].nsteps = 0; /* cannot be: it was checked */
 	}
 }
 
@@ -300,22 +314,13 @@ address_fits(const struct conf_list *list, struct view address)
 	return list->n == 0;
 }
 
-static bool
-word_fits(const struct conf_list *list, struct view word)
-{
-	for (size_t i = 0; i < list->n; i++)
-		if (glob_match(view_str(list->v[i]), word))
-			return true;
-	return list->n == 0;
-}
-
 const struct conf_route *
 route_choose(const struct groups *g, const struct route_facts *f)
 {
 	for (size_t i = 0; i < g->conf->route_count; i++) {
 		const struct conf_route *r = &g->conf->route[i];
 		if (to_fits(&r->to, f) && address_fits(&r->from, f->sender) &&
-		    word_fits(&r->tenant, f->tenant) && word_fits(&r->key, f->key) && word_fits(&r->tag, f->tag))
+		    glob_list_match(&r->tenant, f->tenant) && glob_list_match(&r->key, f->key) && glob_list_match(&r->tag, f->tag))
 			return r;
 	}
 	return NULL;

@@ -52,6 +52,13 @@ const struct throttle_rule *throttle_by_name(const struct groups *g, struct view
 const struct retry_rule *retry_by_name(const struct groups *g, struct view name); /* NULL: none */
 /* One wait list of durations as seconds; owned by the caller. */
 int retry_steps(const struct conf_list *list, uint32_t **out, struct err *e);
+enum retry_method retry_method_of(enum conf_method method);
+uint8_t tls_policy_of(enum conf_policy policy); /* enum tls_policy */
+/* Of a conf_retry or a conf_retry_schedule, with its steps as seconds. */
+#define RETRY_RULE(c, waits)                                                                       \
+	((struct retry_rule){ .method = retry_method_of((c)->method), .a = (int64_t)(c)->a,        \
+	    .b = (c)->b, .steps = (waits), .nsteps = (c)->steps.n, .period_s = (c)->period,        \
+	    .attempts = (uint32_t)(c)->attempts })
 
 /* What a conditional route may ask about a recipient (J9). */
 struct route_facts {

@@ -25,8 +25,8 @@ lane_hash(const struct route *r)
 static bool
 same_route(const struct route *a, const struct route *b)
 {
-	return a->group == b->group && a->source == b->source && a->mx == b->mx && a->port == b->port && a->tls == b->tls && a->auth == b->auth &&
-	    a->copy == b->copy &&
+	return a->group == b->group && a->source == b->source && a->mx == b->mx &&
+	    a->port == b->port && a->tls == b->tls && a->auth == b->auth && a->copy == b->copy &&
 	    strcmp(a->host, b->host) == 0;
 }
 
@@ -123,7 +123,7 @@ item_new(struct lane *lane, struct message *m, bool retry, bool front)
 	item->lane = lane;
 	item->m = m;
 	item->sched.retry = retry;
-	item->sched.cost = 1;
+	item->sched.cost = 1; /* until recipients are added */
 	item->sched.level = (uint8_t)sched_level(message_priority(m));
 	if (front)
 		sched_put_back(&lane->sched, m->tenant, &item->sched);
@@ -131,6 +131,16 @@ item_new(struct lane *lane, struct message *m, bool retry, bool front)
 		sched_put(&lane->sched, m->tenant, &item->sched);
 	lane->filling = item;
 	return item;
+}
+
+/* A turn takes no more of them than one transaction holds. */
+static void
+set_count(struct item *item, uint32_t count)
+{
+	uint32_t most = item->lane->shaper->group->recipients_per_message;
+
+	item->count = count;
+	item->sched.cost = count < most ? count : most;
 }
 
 static void
@@ -143,7 +153,7 @@ append(struct item *item, struct rcpt *r)
 	else
 		item->head = r;
 	item->tail = r;
-	item->count++;
+	set_count(item, item->count + 1);
 	rcpt_set_state(r, R_READY);
 }
 
@@ -255,7 +265,7 @@ lane_cut(struct rcpt *r)
 	*at = r->next;
 	if (item->tail == r)
 		item->tail = prev;
-	item->count--;
+	set_count(item, item->count - 1);
 	r->item = NULL;
 	r->next = NULL;
 	rcpt_set_state(r, R_NEW);
@@ -272,7 +282,7 @@ item_take(struct item *item, uint32_t n)
 	for (struct rcpt *r = list; r && n--; r = r->next) {
 		r->item = NULL;
 		last = r;
-		item->count--;
+		set_count(item, item->count - 1);
 	}
 	if (last == NULL)
 		return NULL;
@@ -323,7 +333,6 @@ open_connections(struct lane *lane)
 	uint32_t window = window_size(&lane->window, shape_window(lane));
 	uint32_t total = q->set.connections_total;
 	uint32_t room = q->conns_open < total ? total - q->conns_open : 0;
-
 	uint64_t until = 0;
 
 	if (loop_now_ms(q->loop) < lane->open_after_ms)
@@ -367,9 +376,11 @@ dispatch(struct lane *lane)
 	while (lane->sched.waiting > lane->opening && may_give(lane, &until) &&
 	    (c = least_loaded(lane, 1 + CONN_AHEAD)) != NULL)
 		conn_give(c);
+	if (lane->sched.waiting && until == 0 && sched_peek(&lane->sched) == NULL)
+		until = shape_tenant_until(lane);
 	if (lane->sched.waiting)
 		wake_at(lane, until);
-	if (lane->sched.waiting == 0)
+	else
 		lane->idle_since_ms = loop_now_ms(lane->q->loop);
 }
 

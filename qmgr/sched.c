@@ -8,7 +8,6 @@ enum { FRESH, RETRY, KINDS };
 
 struct sched_list {
 	struct sched_item *head, *tail;
-	size_t n;
 };
 
 /* There while it has waiting items. */
@@ -115,7 +114,6 @@ link_item(struct sched *s, const void *key, struct sched_item *item, bool front)
 		item->next->prev = item;
 	else
 		l->tail = item;
-	l->n++;
 	s->waiting++;
 }
 
@@ -147,7 +145,6 @@ sched_remove(struct sched *s, struct sched_item *item)
 		l->tail = item->prev;
 	item->next = item->prev = NULL;
 	item->tenant = NULL;
-	l->n--;
 	s->waiting--;
 	drop_if_empty(s, t);
 }
@@ -288,45 +285,6 @@ sched_any(const struct sched *s)
 		return NULL;
 	const struct sched_queue *q = next_queue(s->turn);
 	return q->kind[FRESH].head ? q->kind[FRESH].head : q->kind[RETRY].head;
-}
-
-void
-sched_each(const struct sched *s,
-    void (*visit)(void *ctx, const void *tenant, size_t fresh, size_t retries), void *ctx)
-{
-	const struct sched_tenant *t = s->turn;
-
-	if (t == NULL)
-		return;
-	do {
-		size_t n[KINDS] = { 0 };
-		for (int i = 0; i < SCHED_LEVELS; i++)
-			for (int k = 0; k < KINDS; k++)
-				n[k] += t->level[i].kind[k].n;
-		visit(ctx, t->key, n[FRESH], n[RETRY]);
-	} while ((t = t->next) != s->turn);
-}
-
-/* On a copy of the counts, item by item, until its own place in its own list is reached. */
-size_t
-sched_ahead(const struct sched_item *item)
-{
-	struct sched_tenant t = *item->tenant;
-	struct sched_list *own = list_of(&t, item);
-	size_t place = 0, ahead = 0;
-
-	for (const struct sched_item *i = item->prev; i; i = i->prev)
-		place++;
-	for (;; ahead++) {
-		struct sched_queue *q = next_queue(&t);
-		bool retry = retry_is_next(q);
-		struct sched_list *l = &q->kind[retry ? RETRY : FRESH];
-		if (l == own && place-- == 0)
-			return ahead;
-		if (--l->n == 0)
-			l->head = NULL;
-		count_passed(&t, q, retry);
-	}
 }
 
 bool

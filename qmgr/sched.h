@@ -57,11 +57,6 @@ struct sched_item *sched_peek(const struct sched *s);
 void sched_remove(struct sched *s, struct sched_item *item);
 /* Any item, for emptying; NULL: nothing waits. */
 struct sched_item *sched_any(const struct sched *s);
-/* Tenants that wait, in the order of their turns. */
-void sched_each(const struct sched *s,
-    void (*visit)(void *ctx, const void *tenant, size_t fresh, size_t retries), void *ctx);
-/* How many items of its own tenant will be taken before this one, if nothing else comes. */
-size_t sched_ahead(const struct sched_item *item);
 
 /*
  * A28: whether a tenant with `percent` of its pace has its part of the period now, and how long until the

@@ -4,28 +4,12 @@
 
 #include "qmgr/qmgr.h"
 
-static const enum retry_method methods[] = {
-	[CONF_METHOD_exponential] = RETRY_EXPONENTIAL,
-	[CONF_METHOD_linear] = RETRY_LINEAR,
-	[CONF_METHOD_steps] = RETRY_STEPS,
-};
-static const uint8_t policies[] = {
-	[CONF_POLICY_none] = TLS_POLICY_NONE,
-	[CONF_POLICY_may] = TLS_POLICY_MAY,
-	[CONF_POLICY_encrypt] = TLS_POLICY_ENCRYPT,
-	[CONF_POLICY_verify] = TLS_POLICY_VERIFY,
-};
-
 static int
-load_retry(struct settings *s, const struct conf *c, struct err *e)
+load_retry(struct settings *s, const struct conf_retry *c, struct err *e)
 {
-	s->retry = (struct retry_rule){ .method = methods[c->retry.method],
-		.a = (int64_t)c->retry.a, .b = c->retry.b, .period_s = c->retry.period,
-		.attempts = (uint32_t)c->retry.attempts };
-	if (retry_steps(&c->retry.steps, &s->steps, e) < 0)
+	if (retry_steps(&c->steps, &s->steps, e) < 0)
 		return -1;
-	s->retry.steps = s->steps;
-	s->retry.nsteps = c->retry.steps.n;
+	s->retry = RETRY_RULE(c, s->steps);
 	return 0;
 }
 
@@ -45,8 +29,8 @@ settings_load(struct settings *out, const struct conf *c, struct err *e)
 
 	s.route = (struct route_rules){ .relayhost = &c->relayhost,
 		.relay_auth = *c->relay_user != '\0', .port = (uint16_t)c->delivery.port,
-		.tls = policies[c->delivery.tls] };
-	if (load_retry(&s, c, e) < 0) {
+		.tls = tls_policy_of(c->delivery.tls) };
+	if (load_retry(&s, &c->retry, e) < 0) {
 		settings_free(&s);
 		return -1;
 	}

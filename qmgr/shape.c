@@ -157,6 +157,7 @@ shape_room(struct lane *lane, uint64_t *until_us)
 		return 0;
 	uint32_t room = pace_room(&s->rate, &g->rate, now);
 	uint32_t slowed = pace_room(&lane->slow_pace, &lane->backoff.cap, now);
+	*until_us = 0;
 	if (room == 0)
 		*until_us = pace_next_us(&s->rate, &g->rate, now);
 	else if (slowed == 0)
@@ -174,6 +175,31 @@ shape_tenant_full(struct lane *lane, const struct tenant *t)
 	struct share *h = share_of(lane->shaper, t, false);
 	return h && ((g->tenant_connections && h->jobs >= g->tenant_connections) ||
 			pace_room(&h->pace, &g->tenant_rate, qmgr_now(lane->q)) == 0);
+}
+
+struct first {
+	uint64_t now, until;
+	const struct pace_limit *limit;
+};
+
+static void
+first_of(void *ctx, struct table_node *n)
+{
+	struct first *f = ctx;
+	uint64_t next = pace_next_us(&CONTAINER(n, struct share, node)->pace, f->limit, f->now);
+
+	if (next > f->now && (f->until == 0 || next < f->until))
+		f->until = next;
+}
+
+uint64_t
+shape_tenant_until(struct lane *lane)
+{
+	struct first f = { .now = qmgr_now(lane->q), .limit = &lane->shaper->group->tenant_rate };
+
+	if (f.limit->n)
+		table_each(&lane->shaper->tenants, first_of, &f);
+	return f.until;
 }
 
 uint32_t
@@ -229,7 +255,8 @@ void
 shape_end(struct lane *lane, struct tenant *t, uint32_t untried)
 {
 	struct shaper *s = lane->shaper;
-	struct share *h = by_tenant(s->group) ? share_of(s, t, false) : NULL;
+	/* Also where the limit went away meanwhile: its counts must not stay. */
+	struct share *h = s->tenants.count ? share_of(s, t, false) : NULL;
 
 	pace_give_back(&s->rate, untried);
 	if (h == NULL || h->jobs == 0)

@@ -26,6 +26,8 @@ void shape_leave(struct lane *lane);
 uint32_t shape_room(struct lane *lane, uint64_t *until_us);
 /* The tenant is over a limit of its own at this destination. */
 bool shape_tenant_full(struct lane *lane, const struct tenant *t);
+/* When the first tenant at the limit of its rate may go on (queue time); 0: none is. */
+uint64_t shape_tenant_until(struct lane *lane);
 /* How many connections may be opened now; 0 with *until_us as above. */
 uint32_t shape_connections(struct lane *lane, uint64_t *until_us);
 /* Connections that the lane may have, with its back-off. */

@@ -217,10 +217,81 @@ test_slowed(void)
 		;
 }
 
+static uint32_t
+one_or_three(void *ctx, const void *tenant)
+{
+	(void)ctx;
+	return *(const char *)tenant == 'a' ? 1 : 3;
+}
+
+/* Recipients, not items: one tenant's messages have a hundred, the other's one or two. */
+static void
+test_weights(void)
+{
+	enum { BIG = 100, SMALL = 20000, TAKEN = 6000 };
+	static struct thing big[BIG], small[SMALL];
+	struct sched s = { .weight = one_or_three };
+	uint64_t of[2] = { 0 };
+
+	for (int i = 0; i < BIG; i++) {
+		put(&s, &big[i], 'a', i, false);
+		big[i].item.cost = 100;
+	}
+	for (int i = 0; i < SMALL; i++) {
+		put(&s, &small[i], 'b', i, false);
+		small[i].item.cost = 1 + (uint32_t)i % 2;
+	}
+	for (uint64_t sum = 0; sum < TAKEN;) {
+		struct sched_item *i = sched_take(&s);
+		of[CONTAINER(i, struct thing, item)->tenant == 'b'] += i->cost;
+		sum = of[0] + of[1];
+	}
+	ok(of[1] > 2.8 * (double)of[0] && of[1] < 3.2 * (double)of[0],
+	    "J11 shares follow the weights, whatever the sizes of messages (%llu, %llu)",
+	    (unsigned long long)of[0], (unsigned long long)of[1]);
+	while (take(&s))
+		;
+}
+
+/* A tenant's levels: the higher first, and none starves. */
+static void
+test_levels(void)
+{
+	static struct thing urgent[40], bulk[4];
+	struct sched s = { 0 };
+	int longest = 0, gap = 0;
+
+	for (int i = 0; i < 4; i++) {
+		put(&s, &bulk[i], 'a', 100 + i, false);
+		sched_remove(&s, &bulk[i].item);
+		bulk[i].item.level = LEVEL_BULK;
+		sched_put(&s, &names[0], &bulk[i].item);
+	}
+	for (int i = 0; i < 40; i++) {
+		put(&s, &urgent[i], 'a', i, false);
+		sched_remove(&s, &urgent[i].item);
+		urgent[i].item.level = LEVEL_URGENT;
+		sched_put(&s, &names[0], &urgent[i].item);
+	}
+	is_int(CONTAINER(sched_peek(&s), struct thing, item)->number, 0, "the higher level first");
+	for (int left = 4; left; gap++) {
+		if (take(&s)->number < 100)
+			continue;
+		longest = gap > longest ? gap : longest;
+		gap = -1;
+		left--;
+	}
+	is_int(longest, SCHED_STREAK, "and the lower one after so many of them");
+	while (take(&s))
+		;
+}
+
 int
 main(void)
 {
 	test_slowed();
+	test_weights();
+	test_levels();
 	test_round_robin();
 	test_retries();
 	test_back_and_remove();
