@@ -17,6 +17,7 @@ struct walk {
 	size_t place_len;
 	char place[PLACE_MAX]; /* in the table or index: where to go on */
 	size_t n, at;
+	size_t kept;	 /* of those in memory: still there when their turn came */
 	uint64_t qids[]; /* the ids given, or those in memory at the start, in order */
 };
 
@@ -232,7 +233,10 @@ meet_message(struct visitor *v, const struct filter *f, struct message *m, uint3
 	return true;
 }
 
-/* Messages by id, loaded when they are not in memory: these are few, or the admin named them. */
+/*
+ * Messages by id, loaded when they are not in memory: these are few, or the admin named them. One that has left
+ * memory since the start is met in its rows, if it has any.
+ */
 static bool
 step_qids(struct visitor *v, const struct filter *f, bool load)
 {
@@ -242,6 +246,8 @@ step_qids(struct visitor *v, const struct filter *f, bool load)
 		uint64_t qid = w->qids[w->at];
 		struct message *m = load ? message_get(v->q, qid) : message_find(v->q, qid);
 		bool again = w->at > 0 && w->qids[w->at - 1] == qid;
+		if (m && !load)
+			w->qids[w->kept++] = qid;
 		if (m && !again && !meet_message(v, f, m, UINT32_MAX))
 			return false;
 	}
@@ -284,9 +290,9 @@ collect(struct walk *w, struct qmgr *q, const struct filter *f, struct buf *keys
 }
 
 static bool
-in_snapshot(const struct walk *w, uint64_t qid)
+met_in_memory(const struct walk *w, uint64_t qid)
 {
-	return bsearch(&qid, w->qids, w->n, sizeof(qid), compare) != NULL;
+	return bsearch(&qid, w->qids, w->kept, sizeof(qid), compare) != NULL;
 }
 
 static bool
@@ -298,7 +304,7 @@ meet_row(struct visitor *v, const struct filter *f, uint64_t qid, uint32_t index
 	struct rcpt_row rrow;
 	struct seen s;
 
-	if (in_snapshot(w, qid))
+	if (met_in_memory(w, qid))
 		return true;
 	if (m)
 		return meet_message(v, f, m, index);
