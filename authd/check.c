@@ -83,9 +83,8 @@ check_auth(struct authd_store *s, struct hasher *h, struct check_login *login,
 	struct err e;
 
 	/* A name that was never issued is not in the store: no need to look at its form. */
-	int key = store_get_key(s, view_first(login->user, NAME_BYTES + 1), &k, &e);
-	/* For an unknown user this looks up a tenant without a name, which takes as long. */
-	int tenant = key < 0 ? -1 : store_get_tenant(s, view_str(k.tenant), &t, &e);
+	int key = store_get_evenly(s, STORE_key, view_first(login->user, NAME_BYTES + 1), &k, &e);
+	int tenant = key < 0 ? -1 : store_get_evenly(s, STORE_tenant, view_str(k.tenant), &t, &e);
 	f.secret_ok = proven(h, key == 1 ? &k : NULL, login);
 	login->guessed = !f.secret_ok;
 	f.store_failed = key < 0 || tenant < 0;
@@ -118,7 +117,7 @@ check_salt(struct authd_store *s, struct hasher *h, struct view user,
 	struct record_key k = { .tenant = "" };
 	struct err e;
 
-	int rc = store_get_key(s, view_first(user, NAME_BYTES + 1), &k, &e);
+	int rc = store_get_evenly(s, STORE_key, view_first(user, NAME_BYTES + 1), &k, &e);
 	bool real = rc == 1 && k.scram_iterations;
 	secret_fake_salt(h, user, salt);
 	if (real)

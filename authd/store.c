@@ -28,6 +28,7 @@ struct authd_store {
 	struct db_txn *txn;
 	bool changed; /* since the last checkpoint */
 	uint64_t changes;
+	struct buf nobodys[STORE_TABLES]; /* see store_get_evenly() */
 	struct txt_client *txt;
 	const struct live *live;
 };
@@ -191,12 +192,32 @@ check_all(struct authd_store *s, struct err *e)
 	return rc;
 }
 
+/* Rows as those of a tenant with its first key. */
+static void
+make_nobodys(struct authd_store *s)
+{
+	struct record_key k = { .tenant = "", .rights = RIGHT_SEND, .created_us = clock_wall_us(), .serial = 1,
+		.scram_iterations = 4096 };
+	struct record_tenant t = { .enabled = true, .created_us = k.created_us };
+
+	memset(k.salt, 1, sizeof(k.salt));
+	memset(k.hash, 1, sizeof(k.hash));
+	memset(k.scram_salt, 1, sizeof(k.scram_salt));
+	memset(k.scram_stored_key, 1, sizeof(k.scram_stored_key));
+	memset(k.scram_server_key, 1, sizeof(k.scram_server_key));
+	for (int i = 0; i < STORE_TABLES; i++)
+		buf_init(&s->nobodys[i], RECORD_BYTES);
+	record_put(&record_type_key, &k, &s->nobodys[STORE_key]);
+	record_put(&record_type_tenant, &t, &s->nobodys[STORE_tenant]);
+}
+
 struct authd_store *
 store_open(const char *dir, struct err *e)
 {
 	struct authd_store *s = x_calloc(1, sizeof(*s));
 
 	s->dir = x_strdup(dir);
+	make_nobodys(s);
 	if (open_all(s, e) < 0 || check_all(s, e) < 0 || number_keys(s, e) < 0)
 		store_close(&s);
 	return s;
@@ -258,6 +279,8 @@ store_close(struct authd_store **sp)
 	if (s->env && store_checkpoint(s, &e) < 0)
 		log_error("%s", e.text);
 	close_all(s);
+	for (int i = 0; i < STORE_TABLES; i++)
+		buf_free(&s->nobodys[i]);
 	free(s->damage);
 	free(s->dir);
 	free(s);
@@ -348,6 +371,19 @@ store_get(struct authd_store *s, enum store_table t, struct view name, void *rec
 
 	int rc = usable(s, e) == 0 ? db_get(s->table[t], s->txn, name, &value, e) : -1;
 	return rc == 1 ? decode(t, name, value, record, e) : rc;
+}
+
+int
+store_get_evenly(struct authd_store *s, enum store_table t, struct view name, void *record, struct err *e)
+{
+	struct view value;
+	int rc = usable(s, e) == 0 ? db_get(s->table[t], s->txn, name, &value, e) : -1;
+
+	if (rc < 0)
+		return -1;
+	if (rc == 0)
+		value = buf_view(&s->nobodys[t]);
+	return decode(t, name, value, record, e) < 0 ? -1 : rc;
 }
 
 int

@@ -62,6 +62,13 @@ enum store_table { STORE_tenant, STORE_key, STORE_domain, STORE_counter, STORE_a
 /* "tenant", "key", "domain": for people. */
 const char *store_table_word(enum store_table t);
 
+/*
+ * As store_get() of a tenant or a key, in the same time whether it is there or not: for 0 the record is one
+ * that nobody has, with a tenant of no name.
+ */
+int store_get_evenly(struct authd_store *s, enum store_table t, struct view name, void *record,
+    struct err *e);
+
 /* 1 found, 0 not, -1 error. The typed forms below are what callers use. */
 int store_get(struct authd_store *s, enum store_table t, struct view name, void *record,
     struct err *e);

@@ -95,6 +95,41 @@ one_auth(struct bench *b)
 	return 1;
 }
 
+/* ATTACKS E2: neither may show in the time. */
+static void
+refused(struct bench *b, struct view user)
+{
+	struct check_identity id;
+	struct policy_reply r;
+	struct check_login login = { .user = user, .client = VIEW("192.0.2.1"),
+		.secret = VIEW("abcdefghijklmnopqrstuvwxyz234567abcdefgh"), .now_us = 1 };
+
+	check_auth(b->d.store, &b->d.hasher, &login, &id, &r);
+	if (r.code != 535)
+		abort();
+}
+
+static unsigned
+wrong_secret(struct bench *b)
+{
+	char tenant[NAME], user[NAME], sender[NAME];
+
+	names(b, tenant, user, sender);
+	refused(b, view_str(user));
+	return 1;
+}
+
+static unsigned
+unknown_user(struct bench *b)
+{
+	char tenant[NAME], user[NAME], sender[NAME];
+
+	names(b, tenant, user, sender);
+	strcat(user, "x"); /* a neighbour: the same pages are read */
+	refused(b, view_str(user));
+	return 1;
+}
+
 static unsigned
 one_message(struct bench *b)
 {
@@ -156,6 +191,8 @@ main(int argc, char **argv)
 	snprintf(b.d.set.bounce_domain, sizeof(b.d.set.bounce_domain), "bounce.example");
 	fill(&b);
 	measure(&b, "AUTH", one_auth);
+	measure(&b, "AUTH, wrong secret", wrong_secret);
+	measure(&b, "AUTH, unknown user", unknown_user);
 	measure(&b, "MAIL, 2 recipients, end", one_message);
 	usages_close(&b.d.usages);
 	store_close(&b.d.store);

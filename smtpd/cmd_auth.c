@@ -39,6 +39,7 @@ struct auth {
 	struct buf user, secret;
 	struct scram scram;
 	char *tenant, *key; /* who it is, when authd said yes */
+	uint64_t asked_ms;
 	/* A refusal that waits for its delay. */
 	uint16_t code;
 	struct esc esc;
@@ -167,7 +168,10 @@ give_up(struct session *s, unsigned code, struct esc esc, const char *text)
 	session_reply(s, code, esc, "%s", text);
 }
 
-/* A refusal is not answered before the delay, so that guessing is slow on every connection. */
+/*
+ * A refusal is not answered before the delay, so that guessing is slow on every connection. The delay runs from
+ * the question: how long authd took for the answer does not show.
+ */
 static void
 refuse(struct session *s, uint16_t code, struct esc esc, struct view text)
 {
@@ -179,7 +183,8 @@ refuse(struct session *s, uint16_t code, struct esc esc, struct view text)
 	buf_wipe(&a->secret);
 	if (s->state != ST_VERIFY)
 		session_enter(s, ST_VERIFY);
-	loop_timer_set(s->d->loop, &s->timer, session_limits(s)->auth_delay * 1000);
+	uint64_t due = a->asked_ms + session_limits(s)->auth_delay * 1000, now = loop_now_ms(s->d->loop);
+	loop_timer_set(s->d->loop, &s->timer, due > now ? due - now : 0);
 }
 
 void
@@ -225,6 +230,7 @@ ask(struct session *s, enum next what)
 	struct view user = buf_view(&a->user), secret = buf_view(&a->secret);
 	struct view proof = view_of(a->scram.proof, SCRAM_PROOF);
 
+	a->asked_ms = loop_now_ms(s->d->loop);
 	session_enter(s, ST_VERIFY);
 	if (user.n == 0 || user.n > USER_MAX || a->user.bad || a->secret.bad)
 		fail(s, VIEW("no such user"));
