@@ -37,6 +37,13 @@ tenant_stopped(void *ctx, const void *tenant)
 	return !sched_share_now(((const struct tenant *)tenant)->factor, loop_now_ms(lane->q->loop));
 }
 
+static uint32_t
+tenant_weight(void *ctx, const void *tenant)
+{
+	(void)ctx;
+	return ((const struct tenant *)tenant)->weight;
+}
+
 static struct lane *
 lane_get(struct qmgr *q, const struct route *route)
 {
@@ -52,6 +59,7 @@ lane_get(struct qmgr *q, const struct route *route)
 	lane->q = q;
 	lane->route = *route;
 	lane->sched.stopped = tenant_stopped;
+	lane->sched.weight = tenant_weight;
 	lane->sched.ctx = lane;
 	route_text(route, q->set.route.port, &name);
 	list_init(&lane->conns);
