@@ -26,8 +26,7 @@ static const struct {
 	{ ROLE_SMTPD, ROLE_DNSD },   /* names of clients */
 	{ ROLE_QMGR, ROLE_SMTP },    /* deliveries */
 	{ ROLE_QMGR, ROLE_BOUNCE },  /* reports, and their segments */
-	{ ROLE_SMTP, ROLE_DNSD },    /* addresses of hosts, MX of what has no site */
-	{ ROLE_QMGR, ROLE_DNSD },    /* MX: which domains are one site */
+	{ ROLE_SMTP, ROLE_DNSD },    /* MX and addresses */
 	{ ROLE_AUTHD, ROLE_DNSD },   /* TXT records that verify domains */
 	{ ROLE_QMGR, ROLE_AUTHD },   /* outcomes; paces, holds, keys of return addresses */
 };

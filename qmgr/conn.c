@@ -11,6 +11,7 @@
 #include "qmgr/list.h"
 #include "qmgr/logline.h"
 #include "qmgr/segments.h"
+#include "qmgr/shape.h"
 #include "qmgr/special.h"
 #include "qmgr/store.h"
 
@@ -85,6 +86,15 @@ least_loaded(const struct qmgr *q)
 	return best;
 }
 
+static struct view
+source_address(const struct conf_source *s, bool v6)
+{
+	for (size_t i = 0; s && i < s->address.n; i++)
+		if ((strchr(s->address.v[i], ':') != NULL) == v6)
+			return view_str(s->address.v[i]);
+	return VIEW("");
+}
+
 int
 conn_open(struct lane *lane)
 {
@@ -105,10 +115,13 @@ conn_open(struct lane *lane)
 	s->load++;
 	q->conns_open++;
 	lane->opening++;
+	shape_connect(lane);
 	IPC_SEND(&s->ch, conn_open, .conn = c->id, .nexthop = view_str(r->host), .mx = r->mx,
-	    .port = r->port, .tls = r->tls, .helo = view_str(q->set.helo),
-	    .auth = r->auth ? VIEW("relayhost") : VIEW(""), .idle_s = q->set.idle_s,
-	    .source = VIEW(""));
+	    .port = r->port, .tls = r->tls,
+	    .helo = view_str(r->source && *r->source->helo ? r->source->helo : q->set.helo),
+	    .auth = r->auth ? VIEW("relayhost") : VIEW(""), .idle_s = r->group->idle_s,
+	    .source = source_address(r->source, false), .source6 = source_address(r->source, true),
+	    .group = view_str(r->group->name));
 	return 0;
 }
 
@@ -122,6 +135,7 @@ conn_free(struct conn *c)
 		c->lane->opening--;
 	else if (c->state == LINK_READY)
 		c->lane->ready--;
+	shape_disconnect(c->lane);
 	link_cut(&c->lane_link);
 	link_cut(&c->smtp_link);
 	link_cut(&c->idle);
@@ -155,13 +169,17 @@ static struct job *
 job_new(struct conn *c, struct item *item)
 {
 	struct qmgr *q = c->smtp->q;
-	uint32_t max = q->set.recipients_per_message, n = 0;
+	uint64_t until;
+	uint32_t max = c->lane->shaper->group->recipients_per_message, n = 0;
+	uint32_t room = shape_room(c->lane, &until);
 	size_t bytes = 0;
 
 	if (c->max_rcpts && c->max_rcpts < max)
 		max = c->max_rcpts;
 	if (special_verp(item->head))
 		max = 1;
+	if (room && room < max)
+		max = room;
 	for (const struct rcpt *r = item->head; r && n < max; r = r->next, n++) {
 		bytes += r->addr.n + r->orcpt.n + RCPT_OVERHEAD;
 		if (n && bytes > RCPTS_BYTES)
@@ -177,6 +195,7 @@ job_new(struct conn *c, struct item *item)
 	table_put(&q->jobs, &j->node, hash_u64(j->id));
 	list_put(&c->job_list, &j->link);
 	c->jobs++;
+	shape_begin(c->lane, j->m->tenant, n);
 	return j;
 }
 
@@ -232,7 +251,11 @@ static void
 end_job(struct job *j, void (*what)(struct rcpt *r))
 {
 	struct rcpt *list = j->rcpts, *r;
+	uint32_t untried = 0;
 
+	for (r = list; r; r = r->next)
+		untried++;
+	shape_end(j->conn->lane, j->m->tenant, untried);
 	job_free(j);
 	while ((r = list) != NULL) {
 		list = r->next;
@@ -267,7 +290,6 @@ mark_early(const struct job *j)
 void
 conn_give(struct conn *c)
 {
-	struct qmgr *q = c->smtp->q;
 	struct sched_item *next = sched_take(&c->lane->sched);
 
 	if (next == NULL)
@@ -289,7 +311,7 @@ conn_give(struct conn *c)
 	if (FAULT_MUTANT("done.early"))
 		mark_early(j);
 	c->given++;
-	if (c->given >= q->set.messages_per_connection || (c->max_mails && c->given >= c->max_mails))
+	if (c->given >= c->lane->shaper->group->messages_per_connection || (c->max_mails && c->given >= c->max_mails))
 		conn_retire(c);
 }
 
@@ -409,6 +431,17 @@ take_rcpt(struct job *j, uint32_t index)
 	return NULL;
 }
 
+/* C13: more without work than the pool holds. */
+static bool
+pool_full(const struct lane *lane)
+{
+	uint32_t idle = 0;
+
+	LIST_EACH(&lane->conns, l, after)
+		idle += CONTAINER(l, struct conn, lane_link)->jobs == 0;
+	return idle > lane->shaper->group->pool_size;
+}
+
 static void
 conn_freed_slot(struct conn *c)
 {
@@ -416,6 +449,8 @@ conn_freed_slot(struct conn *c)
 
 	if (c->lane->sched.waiting)
 		lane_wake(c->lane);
+	else if (c->jobs == 0 && c->state == LINK_READY && pool_full(c->lane))
+		conn_retire(c);
 	else if (c->jobs == 0 && c->state == LINK_READY && !link_in(&c->idle))
 		list_put(&q->idle_conns, &c->idle);
 	if (!list_empty(&q->starved))
@@ -459,11 +494,20 @@ on_job_done(struct smtp *s, struct channel *ch, const struct ipc_job_done *m, in
 		if (r == NULL)
 			return false;
 		sent |= res.status == RCPT_SENT;
+		if (res.throttle.n) {
+			const struct outcome why = { .code = res.code, .esc = esc_unpack(res.esc),
+				.text = res.text, .relay = m->relay };
+			shape_signal(c->lane, res.throttle, CONN_EVENT_NONE, &why);
+		}
 		job_result(r, &res, m->relay);
 	}
 	c->lane->proven |= sent;
 	if (sent)
-		window_good(&c->lane->window, s->q->set.connections);
+		window_good(&c->lane->window, c->lane->shaper->group->connections);
+	if (m->event) {
+		const struct outcome why = { .text = VIEW("the connection was cut"), .relay = m->relay };
+		shape_signal(c->lane, VIEW(""), m->event, &why);
+	}
 	if (!m->more) {
 		end_job(j, untried);
 		conn_freed_slot(c);
@@ -492,6 +536,7 @@ on_conn_closed(struct smtp *s, struct channel *ch, const struct ipc_conn_closed 
 		return false;
 	struct lane *lane = c->lane;
 	bool had_jobs = c->jobs > 0;
+	shape_signal(lane, m->throttle, m->event, &o);
 	return_jobs(c);
 	conn_free(c);
 	if (m->why != CONN_IDLE)

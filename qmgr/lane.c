@@ -2,11 +2,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/addr.h"
 #include "qmgr/authd.h"
 #include "qmgr/conn.h"
 #include "qmgr/lane.h"
 #include "qmgr/list.h"
 #include "qmgr/logline.h"
+#include "qmgr/shape.h"
 #include "qmgr/special.h"
 #include "qmgr/store.h"
 
@@ -23,7 +25,7 @@ lane_hash(const struct route *r)
 static bool
 same_route(const struct route *a, const struct route *b)
 {
-	return a->mx == b->mx && a->port == b->port && a->tls == b->tls && a->auth == b->auth &&
+	return a->group == b->group && a->source == b->source && a->mx == b->mx && a->port == b->port && a->tls == b->tls && a->auth == b->auth &&
 	    a->copy == b->copy &&
 	    strcmp(a->host, b->host) == 0;
 }
@@ -32,9 +34,16 @@ same_route(const struct route *a, const struct route *b)
 static bool
 tenant_stopped(void *ctx, const void *tenant)
 {
-	const struct lane *lane = ctx;
+	struct lane *lane = ctx;
 
-	return !sched_share_now(((const struct tenant *)tenant)->factor, loop_now_ms(lane->q->loop));
+	return !sched_share_now(((const struct tenant *)tenant)->factor, loop_now_ms(lane->q->loop)) ||
+	       shape_tenant_full(lane, tenant);
+}
+
+static void
+on_wake(struct loop_timer *t)
+{
+	lane_wake(CONTAINER(t, struct lane, wake));
 }
 
 static uint32_t
@@ -63,6 +72,9 @@ lane_get(struct qmgr *q, const struct route *route)
 	lane->sched.ctx = lane;
 	route_text(route, q->set.route.port, &name);
 	list_init(&lane->conns);
+	lane->wake.fire = on_wake;
+	lane->source_name = x_strdup(route->source ? route->source->name : "");
+	shape_join(lane);
 	table_put(&q->lanes, &lane->node, hash);
 	return lane;
 }
@@ -79,8 +91,12 @@ static void
 lane_free(struct lane *lane)
 {
 	link_cut(&lane->runnable);
+	loop_timer_cancel(lane->q->loop, &lane->wake);
+	pace_free(&lane->slow_pace);
+	shape_leave(lane);
 	table_del(&lane->q->lanes, &lane->node);
 	free_reason(lane);
+	free(lane->source_name);
 	free(lane);
 }
 
@@ -139,6 +155,64 @@ append(struct item *item, struct rcpt *r)
 	rcpt_set_state(r, R_READY);
 }
 
+/* The same message has the same source each time. */
+static const struct conf_source *
+source_of(const struct qmgr *q, const struct conf_route *rule, const struct group *g, uint64_t qid)
+{
+	const struct conf *c = q->d->conf;
+	struct view pool = view_str(rule && *rule->pool ? rule->pool : g->pool);
+	struct view source = view_str(rule ? rule->source : "");
+	uint64_t total = 0, at = 0;
+
+	for (size_t i = 0; source.n == 0 && i < c->pool_count; i++) {
+		const struct conf_members *m = &c->pool[i].source;
+		if (!view_is(pool, c->pool[i].name))
+			continue;
+		for (size_t k = 0; k < m->n; k++)
+			total += m->v[k].weight;
+		at = hash_u64(qid) % total;
+		for (size_t k = 0; k < m->n && source.n == 0; at -= m->v[k++].weight)
+			if (at < m->v[k].weight)
+				source = view_str(m->v[k].name);
+	}
+	for (size_t i = 0; source.n && i < c->source_count; i++)
+		if (view_is(source, c->source[i].name))
+			return &c->source[i];
+	return NULL;
+}
+
+/* J9: conditional routes, then the group's relay, then the transport map, relayhost, MX. */
+static int
+way_of(const struct rcpt *r, struct route *out, struct err *e)
+{
+	const struct message *m = r->m;
+	const struct qmgr *q = m->q;
+	const struct groups *g = q->set.groups;
+	struct buf domain = BUF_INIT(256);
+	struct view given = addr_domain(r->addr);
+	struct route_facts f = { .sender = m->sender, .tenant = view_str(m->tenant->name), .key = m->user,
+		.tag = m->tag };
+	const struct conf_route *rule = NULL;
+
+	f.group = &g->general;
+	if (g->ndomains || g->conf->route_count) {
+		f.domain = domain_canonical(given, &domain) ? buf_view(&domain) : given;
+		f.group = group_of_domain(g, f.domain);
+		rule = route_choose(g, &f);
+		if (rule && *rule->group)
+			f.group = group_by_name(g, view_str(rule->group));
+	}
+	const struct relay *relay = rule && rule->relay.host ? &rule->relay : f.group->relay;
+	*out = (struct route){ .port = q->set.route.port };
+	int rc = relay->host ? route_to_relay(&q->set.route, relay, out, e) :
+	    route_resolve(&q->set.route, given, out, e);
+	out->tls = f.group->tls;
+	out->group = f.group;
+	out->source = source_of(q, rule, f.group, m->qid);
+	buf_free(&domain);
+	return rc;
+}
+
 void
 lane_put(struct rcpt *r, bool front)
 {
@@ -151,7 +225,7 @@ lane_put(struct rcpt *r, bool front)
 	if (special_take(r))
 		return;
 	if ((r->kind == RCPT_COPY ? special_copy_route(q, &route, &e) :
-	     route_resolve(&q->set.route, addr_domain(r->addr), &route, &e)) < 0) {
+	     way_of(r, &route, &e)) < 0) {
 		struct outcome o = { .esc = e.esc, .text = view_str(e.text) };
 		refuse(r, &o, e.class == ERR_PERM, NULL);
 		return;
@@ -239,18 +313,35 @@ least_loaded(struct lane *lane, uint32_t below)
 	return best;
 }
 
+/* The earliest of the times asked for. */
+static void
+wake_at(struct lane *lane, uint64_t until_us)
+{
+	struct loop *l = lane->q->loop;
+	uint64_t now = qmgr_now(lane->q), ms = until_us > now ? (until_us - now) / 1000 + 1 : 1;
+
+	if (until_us && (!loop_timer_armed(&lane->wake) || loop_now_ms(l) + ms < lane->wake.at_ms))
+		loop_timer_set(l, &lane->wake, ms);
+}
+
 static void
 open_connections(struct lane *lane)
 {
 	struct qmgr *q = lane->q;
-	uint32_t window = window_size(&lane->window, q->set.connections);
+	uint32_t window = window_size(&lane->window, shape_window(lane));
 	uint32_t total = q->set.connections_total;
 	uint32_t room = q->conns_open < total ? total - q->conns_open : 0;
 
+	uint64_t until = 0;
+
 	if (loop_now_ms(q->loop) < lane->open_after_ms)
 		return;
+	uint32_t limit = shape_connections(lane, &until);
+	if (limit == 0)
+		wake_at(lane, until);
 	const struct sched_want w = { .waiting = lane->sched.waiting, .opening = lane->opening,
-		.open = lane->ready, .window = window, .room = room, .total = total,
+		.open = lane->ready, .window = window,
+		.room = limit < room ? limit : room, .total = total,
 		.total_used = q->conns_open, .proven = lane->proven };
 	uint32_t want = sched_connections(&w);
 	while (want-- && conn_open(lane) == 0)
@@ -263,19 +354,29 @@ open_connections(struct lane *lane)
 	}
 }
 
+static bool
+may_give(struct lane *lane, uint64_t *until_us)
+{
+	return lane->sched.waiting && shape_room(lane, until_us) && sched_peek(&lane->sched);
+}
+
 static void
 dispatch(struct lane *lane)
 {
+	uint64_t until = 0, recover = shape_recover(lane);
 	struct conn *c;
 
-	while (sched_peek(&lane->sched) && (c = least_loaded(lane, 1)) != NULL)
+	wake_at(lane, recover);
+	while (may_give(lane, &until) && (c = least_loaded(lane, 1)) != NULL)
 		conn_give(c);
-	if (sched_peek(&lane->sched))
+	if (may_give(lane, &until))
 		open_connections(lane);
 	/* Jobs ahead, so that a connection need not wait for us; what is being opened keeps its share. */
-	while (lane->sched.waiting > lane->opening && sched_peek(&lane->sched) &&
+	while (lane->sched.waiting > lane->opening && may_give(lane, &until) &&
 	    (c = least_loaded(lane, 1 + CONN_AHEAD)) != NULL)
 		conn_give(c);
+	if (lane->sched.waiting)
+		wake_at(lane, until);
 	if (lane->sched.waiting == 0)
 		lane->idle_since_ms = loop_now_ms(lane->q->loop);
 }
@@ -346,7 +447,7 @@ rest(struct lane *lane, const struct outcome *o)
 	lane->reason = *o;
 	lane->reason.text = view_str(lane->reason_text);
 	lane->reason.relay = view_str(lane->reason_relay);
-	lane->rest_until_ms = loop_now_ms(q->loop) + retry_wait_s(&q->set.retry, 1) * 1000;
+	lane->rest_until_ms = loop_now_ms(q->loop) + retry_wait_s(lane->route.group->retry, 1) * 1000;
 }
 
 void
@@ -425,4 +526,51 @@ lanes_free(struct qmgr *q)
 {
 	table_each(&q->lanes, free_one, NULL);
 	table_free(&q->lanes);
+}
+
+static void
+rebind_one(void *ctx, struct table_node *n)
+{
+	struct lane *lane = CONTAINER(n, struct lane, node);
+	struct qmgr *q = ctx;
+	const struct group *g = group_by_name(q->set.groups, view_str(lane->route.group->name));
+	const struct conf_source *source = NULL;
+
+	for (size_t i = 0; lane->route.source && i < q->d->conf->source_count; i++)
+		if (!strcmp(q->d->conf->source[i].name, lane->source_name))
+			source = &q->d->conf->source[i];
+	lane->route.group = g ? g : &q->set.groups->general;
+	lane->route.source = source;
+	lane->shaper->group = lane->route.group;
+}
+
+/* Out of the lane, behind the list that ctx points to the end of. */
+static void
+empty_one(void *ctx, struct table_node *n)
+{
+	struct lane *lane = CONTAINER(n, struct lane, node);
+	struct rcpt ***end = ctx;
+	struct sched_item *s;
+
+	while ((s = sched_any(&lane->sched)) != NULL) {
+		struct rcpt *r = CONTAINER(s, struct item, sched)->head;
+		lane_cut(r);
+		**end = r;
+		*end = &r->next;
+	}
+}
+
+void
+lanes_rebind(struct qmgr *q)
+{
+	struct rcpt *list = NULL, **end = &list, *r;
+
+	table_each(&q->lanes, rebind_one, q);
+	table_each(&q->lanes, empty_one, &end);
+	*end = NULL;
+	while ((r = list) != NULL) {
+		list = r->next;
+		r->next = NULL;
+		lane_put(r, false);
+	}
 }

@@ -9,6 +9,8 @@
 #include "qmgr/message.h"
 #include "qmgr/sched.h"
 
+struct shaper;
+
 struct conn;
 
 struct lane {
@@ -18,6 +20,12 @@ struct lane {
 	struct route route;
 	struct sched sched;
 	struct window window;
+	struct shaper *shaper;	 /* limits, shared by the lanes of a group */
+	struct backoff backoff;
+	struct pace slow_pace;	 /* under backoff.cap */
+	uint64_t minute_us;	 /* begin of this_minute */
+	uint32_t this_minute, last_minute; /* recipients given to connections */
+	struct loop_timer wake;	 /* when a limit frees */
 	struct link conns;	 /* all of them */
 	uint32_t opening, ready; /* connections */
 	bool proven;		 /* has done a job */
@@ -27,6 +35,7 @@ struct lane {
 	struct item *filling;	 /* the item put last, while it waits */
 	struct outcome reason;	 /* views own their memory (reason_text, reason_relay) */
 	char *reason_text, *reason_relay;
+	char *source_name;	 /* "": none */
 	char name[320];
 };
 
@@ -56,6 +65,8 @@ void lanes_feed_starved(struct qmgr *q);
 /* Frees lanes that nobody used for a while. */
 void lanes_sweep(struct qmgr *q);
 void lanes_free(struct qmgr *q);
+/* New settings: lanes get their group and source by name; what waits finds its way anew. */
+void lanes_rebind(struct qmgr *q);
 /* Counts of an item's recipients taken for a job: the first n, in a list of their own. */
 struct rcpt *item_take(struct item *item, uint32_t n);
 

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/addr.h"
 #include "qmgr/conn.h"
 #include "qmgr/keyhold.h"
 #include "qmgr/lane.h"
@@ -118,7 +119,24 @@ message_priority(const struct message *m)
 const struct retry_rule *
 message_retry(const struct message *m)
 {
-	return &m->q->set.retry;
+	const struct retry_rule *own = m->retry.n ? retry_by_name(m->q->set.groups, m->retry) : NULL;
+
+	return own ? own : &m->q->set.retry;
+}
+
+/* The key's schedule, else that of the recipient's group. */
+static const struct retry_rule *
+rcpt_retry(const struct rcpt *r)
+{
+	const struct groups *g = r->m->q->set.groups;
+	struct buf domain = BUF_INIT(256);
+
+	if (g->ndomains == 0 || (r->m->retry.n && retry_by_name(g, r->m->retry)))
+		return message_retry(r->m);
+	const struct group *group = domain_canonical(addr_domain(r->addr), &domain) ?
+	    group_of_domain(g, buf_view(&domain)) : &g->general;
+	buf_free(&domain);
+	return group->retry;
 }
 
 uint64_t
@@ -499,7 +517,7 @@ rcpt_defer(struct rcpt *r, const struct outcome *o)
 
 	rcpt_set_outcome(r, o);
 	r->attempts++;
-	if (retry_next(message_retry(r->m), r->attempts, qmgr_now(q), r->m->base_us, &next)) {
+	if (retry_next(rcpt_retry(r), r->attempts, qmgr_now(q), r->m->base_us, &next)) {
 		rcpt_wait(r, next);
 		return;
 	}
@@ -515,10 +533,18 @@ rcpt_bounce(struct rcpt *r, const struct outcome *o)
 	fail(r);
 }
 
+/* By the longest age limit of its recipients: what has a shorter one is given up at its next failure. */
 bool
 message_expired(const struct message *m)
 {
-	return retry_expired(message_retry(m), qmgr_now(m->q), m->base_us);
+	uint64_t now = qmgr_now(m->q);
+
+	if (!retry_expired(message_retry(m), now, m->base_us))
+		return false;
+	for (uint32_t i = 0; m->q->set.groups->n && i < m->nrcpt; i++)
+		if (m->rcpts[i].state != R_DONE && !retry_expired(rcpt_retry(&m->rcpts[i]), now, m->base_us))
+			return false;
+	return true;
 }
 
 void

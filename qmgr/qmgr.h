@@ -19,6 +19,7 @@
 #include "lib/db.h"
 #include "lib/segment.h"
 #include "lib/token.h"
+#include "qmgr/group.h"
 #include "qmgr/retry.h"
 #include "qmgr/route.h"
 #include "lib/table.h"
@@ -34,8 +35,8 @@ struct settings {
 	uint32_t *steps;
 	struct route_rules route;
 	const char *helo; /* of d->conf */
-	uint32_t connections, connections_total, messages_per_connection, recipients_per_message;
-	uint32_t idle_s;
+	struct groups *groups;
+	uint32_t connections_total;
 	const struct relay *copy_to; /* host NULL: no copies */
 	uint16_t token_days;
 	uint64_t active;
@@ -109,6 +110,7 @@ struct qmgr {
 	struct counts counts;
 	struct pool pool;
 	struct store store;
+	struct table shapers; /* limits (shape.c) */
 	struct table messages, lanes, tenants, conns, jobs, reports;
 	struct link writers, smtps;
 	struct channel *bounce; /* NULL: none */

@@ -13,6 +13,8 @@
 #include "lib/conf.h"
 #include "lib/err.h"
 
+struct group;
+
 struct route_rules {
 	const struct relay *relayhost; /* host NULL: none */
 	bool relay_auth;	       /* credentials for it are configured */
@@ -30,6 +32,8 @@ struct route {
 	uint8_t tls;
 	bool auth;	/* to the relayhost, with its credentials */
 	bool copy;	/* of other mail: a lane of its own */
+	const struct group *group;	  /* never NULL in a lane */
+	const struct conf_source *source; /* NULL: the system's choice */
 };
 
 /* 0, or -1: ERR_PERM returns the message, ERR_TEMP tries again later. `domain` as the sender wrote it. */

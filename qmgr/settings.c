@@ -19,21 +19,13 @@ static const uint8_t policies[] = {
 static int
 load_retry(struct settings *s, const struct conf *c, struct err *e)
 {
-	const struct conf_list *steps = &c->retry.steps;
-
 	s->retry = (struct retry_rule){ .method = methods[c->retry.method],
 		.a = (int64_t)c->retry.a, .b = c->retry.b, .period_s = c->retry.period,
 		.attempts = (uint32_t)c->retry.attempts };
-	s->steps = x_calloc(steps->n, sizeof(*s->steps));
-	for (size_t i = 0; i < steps->n; i++) {
-		uint64_t seconds;
-		if (!conf_parse_duration(view_str(steps->v[i]), &seconds) || seconds > UINT32_MAX)
-			return err_set(e, ERR_PERM, ESC(5, 3, 5), "retry.steps: \"%s\" is no duration",
-			    steps->v[i]);
-		s->steps[i] = (uint32_t)seconds;
-	}
+	if (retry_steps(&c->retry.steps, &s->steps, e) < 0)
+		return -1;
 	s->retry.steps = s->steps;
-	s->retry.nsteps = steps->n;
+	s->retry.nsteps = c->retry.steps.n;
 	return 0;
 }
 
@@ -42,11 +34,7 @@ settings_load(struct settings *out, const struct conf *c, struct err *e)
 {
 	struct settings s = {
 		.helo = c->hostname,
-		.connections = (uint32_t)c->delivery.connections,
 		.connections_total = (uint32_t)c->delivery.connections_total,
-		.messages_per_connection = (uint32_t)c->delivery.messages_per_connection,
-		.recipients_per_message = (uint32_t)c->delivery.recipients_per_message,
-		.idle_s = (uint32_t)c->delivery.idle,
 		.copy_to = &c->bcc_forward,
 		.token_days = (uint16_t)(c->envelope_sender.token_lifetime / 86400),
 		.active = c->delivery.active,
@@ -69,6 +57,7 @@ settings_load(struct settings *out, const struct conf *c, struct err *e)
 void
 settings_free(struct settings *s)
 {
+	groups_free(&s->groups);
 	free(s->steps);
 	s->steps = NULL;
 }

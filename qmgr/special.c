@@ -99,7 +99,8 @@ special_take(struct rcpt *r)
 int
 special_copy_route(const struct qmgr *q, struct route *out, struct err *e)
 {
-	*out = (struct route){ .port = q->set.route.port, .tls = q->set.route.tls, .copy = true };
+	*out = (struct route){ .port = q->set.route.port, .tls = q->set.route.tls, .copy = true,
+		.group = &q->set.groups->general };
 	return route_to_relay(&q->set.route, q->set.copy_to, out, e);
 }
 

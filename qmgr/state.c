@@ -12,6 +12,7 @@
 #include "qmgr/loader.h"
 #include "qmgr/recover.h"
 #include "qmgr/segments.h"
+#include "qmgr/shape.h"
 #include "qmgr/state.h"
 #include "qmgr/store.h"
 #include "qmgr/writer.h"
@@ -97,9 +98,12 @@ qmgr_configure(struct qmgr *q, struct err *e)
 	s.route.lookup = map ? look_up_transport : NULL;
 	s.route.ctx = map;
 	db_map_close(&q->transport);
-	settings_free(&q->set);
+	struct settings old = q->set;
 	q->transport = map;
 	q->set = s;
+	q->set.groups = groups_new(c, &q->set.retry);
+	lanes_rebind(q);
+	settings_free(&old);
 	return 0;
 }
 
@@ -129,6 +133,7 @@ sweep(struct loop_timer *t)
 	table_each(&q->messages, expire_old, NULL);
 	jobs_recall_old(q);
 	lanes_sweep(q);
+	shapers_sweep(q);
 	loader_wake(q);
 	segments_serve(q);
 	loop_timer_set(q->loop, &q->sweep_timer, SWEEP_MS);

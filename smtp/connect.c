@@ -96,7 +96,7 @@ connect_done(struct session *s, const struct err *e)
 		return;
 	}
 	setsockopt(io_fd(&s->link->io), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	watch_note(s, "connected");
+	watch_connected(s);
 	s->step = STEP_GREETING;
 	session_expect(s);
 }
@@ -133,6 +133,7 @@ source_failed(struct session *s, const struct target *local, const struct err *e
 	uint64_t now = loop_now_ms(session_loop(s));
 
 	verdict_set(&v, ERR_TEMP, STAGE_CONNECT, ESC(4, 3, 5), "source address %s: %s", local->host, e->text);
+	watch_note(s, v.text);
 	s->unbound = true;
 	if (!s->knocked)
 		*s->last = v;
@@ -232,6 +233,7 @@ not_possible(struct session *s, uint8_t stage, const struct err *e)
 	struct verdict v;
 
 	verdict_err(&v, stage, e);
+	watch_note(s, v.text);
 	session_end(s, v.class == ERR_PERM ? CONN_REFUSED : CONN_FAILED, &v);
 }
 

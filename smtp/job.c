@@ -83,7 +83,7 @@ job_note(struct job *j, struct rcpt *r, const struct verdict *v)
 	r->esc = v->esc;
 	r->remote = v->remote;
 	/* Most recipients of a message share the text of the one before. */
-	if (r > j->rcpts && view_eq(r[-1].said, said))
+	if (r > j->rcpts && r[-1].said.p && view_eq(r[-1].said, said))
 		r->said = r[-1].said;
 	else
 		r->said = arena_view(&j->arena, said);

@@ -177,6 +177,8 @@ session_broken(struct session *s, const struct verdict *v)
 		session_drop(s);
 		return;
 	}
+	if (!v->remote) /* else it was seen */
+		watch_note(s, v->text);
 	if (!s->ready) {
 		connect_next(s, v);
 		return;

@@ -149,6 +149,15 @@ watch_put_content(const struct session *s, const struct job *j)
 }
 
 void
+watch_put_connected(const struct session *s)
+{
+	char text[sizeof("connected from ") + INET6_ADDRSTRLEN];
+
+	snprintf(text, sizeof(text), "connected from %s", s->local);
+	watch_put_note(s, view_str(text));
+}
+
+void
 watch_put_note(const struct session *s, struct view text)
 {
 	put(s, s->ready ? s->jobs : NULL, WATCH_NOTE, text);

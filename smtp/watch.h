@@ -12,6 +12,7 @@ void watch_put_sent(const struct session *s, const struct job *j, size_t from);
 /* Whole lines of a reply that was due, as they came. */
 void watch_put_received(const struct session *s, struct view lines);
 void watch_put_content(const struct session *s, const struct job *j);
+void watch_put_connected(const struct session *s);
 void watch_put_note(const struct session *s, struct view text);
 
 static inline bool
@@ -42,6 +43,12 @@ watch_content(const struct session *s, const struct job *j)
 {
 	if (session_watched(s))
 		watch_put_content(s, j);
+}
+static inline void
+watch_connected(const struct session *s)
+{
+	if (session_watched(s))
+		watch_put_connected(s);
 }
 static inline void
 watch_note(const struct session *s, const char *text)

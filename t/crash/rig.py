@@ -40,7 +40,7 @@ class CrashSuite(Suite):
             f"listen local {{ address 127.0.0.1:{port}; tls none; reverse-lookup no; "
             "auth networks 127.0.0.0/8 tenant acme; }\n"),
             extra="retry { method linear; a 5; period 1d; }\n"
-            f"limits {{ inline-size {INLINE}; errors 10000; messages-per-connection 1000000; }}\n" + extra)
+            f"limits {{ inline-size {INLINE}; errors 10000; messages-per-connection 1000000; messages-per-hour 0; }}\n" + extra)
         self.on(disk or self.dir)
 
     def on(self, disk):

@@ -45,7 +45,7 @@ c = deliver_to(srv.port, ["a@dest.test"], tls=TLS_MAY)
 d.send("qmgr", "conn_close", conn=c)
 rows = d.rows("w1", 10, settled)
 got = text(rows)
-want = ["* connected", "< 220 sink.test ESMTP", "> EHLO mta.test", "< 250-sink.test", "< 250-STARTTLS", "< 250 PIPELINING",
+want = ["* connected from 127.0.0.1", "< 220 sink.test ESMTP", "> EHLO mta.test", "< 250-sink.test", "< 250-STARTTLS", "< 250 PIPELINING",
         "> STARTTLS", "< 220 go ahead", "* TLSv1.3", "> EHLO mta.test", "< 250-sink.test", "< 250-STARTTLS", "< 250 PIPELINING",
         "> MAIL FROM:<s@src.test>", "> RCPT TO:<a@dest.test>", "> DATA", "< 250 2.1.0 Ok", "< 250 2.1.5 Ok", "< 354 go",
         "> (content of 40 bytes)", "< 250 2.0.0 Ok: queued as Q0", "> QUIT", "< 221 2.0.0 Bye"]

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Destinations' settings in the form in which they are used: the configuration's groups with what they leave out
+ * filled in from `delivery`, conditional routes, throttle rules, retry schedules. Pure; built anew by each reload.
+ */
+#ifndef EKIDEN_QMGR_GROUP_H
+#define EKIDEN_QMGR_GROUP_H
+
+#include "lib/table.h"
+#include "qmgr/backoff.h"
+#include "qmgr/hours.h"
+#include "qmgr/retry.h"
+
+struct group {
+	const char *name; /* "": the default, of all domains in no group */
+	uint32_t connections, messages_per_connection, recipients_per_message;
+	uint32_t interval_ms, idle_s, pool_size, tenant_connections; /* 0: no limit */
+	struct pace_limit rate, connect_rate, tenant_rate;
+	struct hours hours;
+	bool local_hours; /* hours.offset_s is that of the host at the moment */
+	bool fixed;
+	enum conf_reset on_reset;
+	const struct relay *relay; /* host NULL: none */
+	const char *pool;	   /* "": the system's choice of address */
+	uint8_t tls;		   /* enum tls_policy */
+	const struct retry_rule *retry;
+};
+
+struct throttle_rule {
+	const char *name;
+	struct backoff_order order;
+};
+
+struct groups {
+	const struct conf *conf;
+	struct group general, *v;
+	size_t n;
+	struct group_domain *domains; /* sorted */
+	size_t ndomains;
+	struct throttle_rule *throttles;
+	struct retry_rule *retries; /* of retry-schedules, in their order */
+	uint32_t **steps;
+};
+
+/* `retry`: of the block of that name. The configuration is checked and outlives the result. */
+struct groups *groups_new(const struct conf *c, const struct retry_rule *retry);
+void groups_free(struct groups **g);
+/* By recipient domain, canonical (lower case, A-labels): itself, else the nearest parent with a dot in front. */
+const struct group *group_of_domain(const struct groups *g, struct view domain);
+const struct group *group_by_name(const struct groups *g, struct view name); /* NULL: none */
+const struct throttle_rule *throttle_by_name(const struct groups *g, struct view name); /* NULL: none */
+const struct retry_rule *retry_by_name(const struct groups *g, struct view name); /* NULL: none */
+/* One wait list of durations as seconds; owned by the caller. */
+int retry_steps(const struct conf_list *list, uint32_t **out, struct err *e);
+
+/* What a conditional route may ask about a recipient (J9). */
+struct route_facts {
+	struct view domain; /* canonical */
+	const struct group *group;
+	struct view sender, tenant, key, tag;
+};
+/* The first route whose conditions all hold; NULL: none. */
+const struct conf_route *route_choose(const struct groups *g, const struct route_facts *f);
+
+#endif
