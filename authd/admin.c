@@ -50,6 +50,15 @@ tell(const struct ctl_call *call, const char *tenant, struct view what)
 		event_write(&e);
 }
 
+void
+admin_tell_tenant(struct ctl_call *call, struct view tenant)
+{
+	const struct live *live = store_live(admin_store(call));
+
+	if (tenant.n && live && live->tenant)
+		live->tenant(live->ctx, tenant);
+}
+
 static bool commit(struct ctl_call *call, const char *tenant, const char *fmt, va_list ap)
     __attribute__((format(printf, 3, 0)));
 
@@ -65,10 +74,12 @@ commit(struct ctl_call *call, const char *tenant, const char *fmt, va_list ap)
 	bool good = audit_put(s, call->uid, call->command->command, tenant, buf_cstr(&what), &e) ==
 			0 &&
 	    store_commit(s, &e) == 0;
-	if (good)
+	if (good) {
 		tell(call, tenant, buf_view(&what));
-	else
+		admin_tell_tenant(call, view_str(tenant));
+	} else {
 		admin_fail(call, &e);
+	}
 	buf_free(&what);
 	return good;
 }

@@ -38,6 +38,8 @@ int admin_active_key(struct ctl_call *call, struct view *user, struct record_key
 /* The same for the argument "domain", whose canonical form is put into name. */
 int admin_domain(struct ctl_call *call, struct buf *name, struct record_domain *d,
     enum ctl_result *result);
+/* The running queue hears what it needs of the tenant's record, as every commit of its business tells it. */
+void admin_tell_tenant(struct ctl_call *call, struct view tenant);
 /*
  * Commits, with an entry of the audit trail, and says it in the log ("admin uid=N: what") and as an
  * event. tenant: whose business it is, or "". false: the call is over with a failure.

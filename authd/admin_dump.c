@@ -77,6 +77,7 @@ struct import {
 	char first[ERR_TEXT_MAX];
 	struct buf serials; /* that lines brought, u32 each */
 	struct buf holds;   /* whose containment changes: text, text, flag */
+	struct buf tenants; /* whose weight changes: texts */
 	bool failed;	    /* the store did */
 };
 
@@ -131,6 +132,8 @@ take_tenant(struct import *in, const struct dump_line *line, struct record_tenan
 	if (dump_apply(line, t, e) < 0)
 		return -1;
 	note_hold(in, line->name, "", old && old->frozen, t->frozen);
+	if (t->weight != (old ? old->weight : 0))
+		buf_put_block(&in->tenants, view_str(line->name));
 	return 0;
 }
 
@@ -317,6 +320,13 @@ tell_holds(struct import *in)
 }
 
 static void
+tell_tenants(struct import *in)
+{
+	for (struct view rest = buf_view(&in->tenants); rest.n;)
+		admin_tell_tenant(in->call, view_get_block(&rest, NAME_BYTES));
+}
+
+static void
 conclude(struct import *in)
 {
 	struct ctl_call *call = in->call;
@@ -337,6 +347,7 @@ conclude(struct import *in)
 		admin_fail(call, &e);
 	} else if (admin_commit(call, "", "%s", buf_cstr(&what))) {
 		tell_holds(in);
+		tell_tenants(in);
 		ctl_end(call, ADMIN_DONE, "%s", buf_cstr(&what));
 	}
 	buf_free(&what);
@@ -348,7 +359,8 @@ ctl_import(struct ctl_call *call)
 	struct import in = {.call = call,
 	    .store = admin_store(call),
 	    .serials = BUF_INIT(HOLDS_MAX),
-	    .holds = BUF_INIT(HOLDS_MAX)};
+	    .holds = BUF_INIT(HOLDS_MAX),
+	    .tenants = BUF_INIT(HOLDS_MAX)};
 	struct err e;
 
 	if (store_last_serial(in.store, &in.first_serial, &e) < 0 || store_begin(in.store, &e) < 0)
@@ -360,5 +372,6 @@ ctl_import(struct ctl_call *call)
 	conclude(&in);
 	buf_free(&in.serials);
 	buf_free(&in.holds);
+	buf_free(&in.tenants);
 	return CTL_DONE;
 }

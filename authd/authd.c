@@ -165,6 +165,7 @@ authd_reload(struct daemon *daemon, struct err *e)
 
 	(void)e;
 	settings_load(&d->set, daemon->conf);
+	counts_free(&d->unknown_schedules);
 	look_at_return_keys(d);
 	return 0;
 }

@@ -27,6 +27,7 @@ struct authd {
 	struct live live;
 	struct return_keys return_keys;
 	struct counts connections; /* by client address, of all workers */
+	struct counts unknown_schedules; /* of keys, that were logged since the last reload */
 	struct channel qmgr;
 	struct loop_timer checkpoint, watch;
 	bool ready;

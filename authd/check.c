@@ -106,6 +106,7 @@ check_auth(struct authd_store *s, struct hasher *h, struct check_login *login,
 	if (r->code == 235) {
 		memcpy(id->tenant, k.tenant, sizeof(id->tenant));
 		memcpy(id->user, login->user.p, login->user.n);
+		id->rights = k.rights;
 	}
 	explicit_bzero(&k, sizeof(k));
 }

@@ -9,6 +9,7 @@
 
 struct check_identity {
 	char tenant[NAME_BYTES + 1], user[NAME_BYTES + 1];
+	uint32_t rights; /* RIGHT_* */
 };
 
 /* A log-in: who says what, from where, when. */

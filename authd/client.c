@@ -69,7 +69,8 @@ send_auth(struct channel *ch, uint64_t req, const struct check_identity *id,
 {
 	IPC_SEND(ch, auth_result, .req = req, .code = r->code, .esc = esc_pack(r->esc),
 	    .text = view_str(r->text), .tenant = view_str(id->tenant), .user = view_str(id->user),
-	    .why = view_str(r->why), .server_signature = signature);
+	    .why = view_str(r->why), .server_signature = signature,
+	    .may_future = id->rights & RIGHT_FUTURE, .may_priority = id->rights & RIGHT_PRIORITY);
 	return true;
 }
 
@@ -153,7 +154,8 @@ on_mail_check(struct client *c, struct channel *ch, const struct ipc_mail_check 
 	    .text = view_str(r.text), .why = view_str(r.why), .rewrite = g.rewrite,
 	    .sender = view_str(g.sender), .key_serial = g.key_serial,
 	    .header_from_tenant = g.header_from_tenant, .hold = g.hold,
-	    .check_rcpts = g.check_rcpts, .priority = g.priority, .reserved_s = g.reserved_s);
+	    .check_rcpts = g.check_rcpts, .priority = g.priority, .reserved_s = g.reserved_s,
+	    .may_future = g.may_future, .may_priority = g.may_priority, .retry = view_str(g.retry));
 	explicit_bzero(&found, sizeof(found));
 	return true;
 }

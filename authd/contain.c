@@ -74,6 +74,18 @@ contain_volume(struct authd *d, struct view user, struct usage *u, uint64_t now)
 	return freeze(d, user, reason);
 }
 
+/* What qmgr needs of a tenant: its pace, and the weight of its turns. */
+static void
+tell_tenant(struct authd *d, struct view name, uint32_t factor)
+{
+	struct record_tenant t;
+	struct err e;
+
+	int rc = store_get_tenant(d->store, name, &t, &e);
+	IPC_SEND(&d->qmgr, tenant_factor, .tenant = name, .factor = factor,
+	    .weight = rc == 1 ? t.weight : 0);
+}
+
 static void
 set_factor(struct authd *d, struct usage *u, const struct ratio_state *s)
 {
@@ -87,7 +99,7 @@ set_factor(struct authd *d, struct usage *u, const struct ratio_state *s)
 		    u->name, (unsigned long long)s->failed, (unsigned long long)s->total, factor);
 	else
 		log_info("tenant %s: delivery at its normal pace again", u->name);
-	IPC_SEND(&d->qmgr, tenant_factor, .tenant = view_str(u->name), .factor = factor);
+	tell_tenant(d, view_str(u->name), factor);
 }
 
 void
@@ -131,12 +143,20 @@ contain_look(struct authd *d)
 }
 
 static void
+live_tenant(void *ctx, struct view name)
+{
+	struct authd *d = ctx;
+
+	tell_tenant(d, name, usages_get(&d->usages, USAGE_TENANT, name)->factor);
+}
+
+static void
 tell_factor(void *ctx, struct usage *u)
 {
 	struct authd *d = ctx;
 
 	if (u->kind == USAGE_TENANT && u->factor != 100)
-		IPC_SEND(&d->qmgr, tenant_factor, .tenant = view_str(u->name), .factor = u->factor);
+		tell_tenant(d, view_str(u->name), u->factor);
 }
 
 void
@@ -148,9 +168,12 @@ contain_tell_all(struct authd *d)
 	struct err e;
 
 	usages_each(&d->usages, tell_factor, d);
-	while (store_next_tenant(d->store, NULL, name, &t, &e) == 1)
+	while (store_next_tenant(d->store, NULL, name, &t, &e) == 1) {
 		if (t.frozen)
 			tell_hold(d, view_str(name), VIEW(""), KEY_HOLD);
+		if (t.weight > 1)
+			live_tenant(d, view_str(name));
+	}
 	*name = '\0';
 	while (store_next_key(d->store, NULL, name, &k, &e) == 1)
 		if (k.frozen && !k.revoked)
@@ -233,5 +256,5 @@ void
 contain_live(struct authd *d, struct live *live)
 {
 	*live = (struct live){ .ctx = d, .quotas = live_quotas, .pace = live_pace,
-		.hold = live_hold, .purge = live_purge };
+		.hold = live_hold, .purge = live_purge, .tenant = live_tenant };
 }

@@ -116,6 +116,23 @@ wants_tenant_from(const struct settings *set, const struct record_tenant *t)
 	return t->header_from == HEADER_FROM_TENANT;
 }
 
+/* A name that the configuration does not have (any more) is no reason to refuse mail. */
+static void
+grant_retry(struct authd *d, const struct record_key *k, struct grant *g)
+{
+	const struct conf *c = d->daemon->conf;
+
+	if (*k->retry == '\0')
+		return;
+	for (size_t i = 0; i < c->retry_schedule_count; i++)
+		if (!strcmp(c->retry_schedule[i].name, k->retry)) {
+			snprintf(g->retry, sizeof(g->retry), "%s", k->retry);
+			return;
+		}
+	if (counts_add(&d->unknown_schedules, view_str(k->retry), 1) == 1)
+		log_warn("there is no retry-schedule %s, which a key is set to: the usual one is used", k->retry);
+}
+
 void
 grant_mail(struct authd *d, const struct check_sender *q, const struct check_records *found,
     struct grant *g, struct policy_reply *r)
@@ -142,9 +159,12 @@ grant_mail(struct authd *d, const struct check_sender *q, const struct check_rec
 	g->check_rcpts = !g->hold && (quota_limited(&a.tenant_max, QUOTA_RCPTS) ||
 	    quota_limited(&a.key_max, QUOTA_RCPTS));
 	g->header_from_tenant = wants_tenant_from(&d->set, &found->tenant);
-	if (found->key.rights & RIGHT_PRIORITY)
+	g->may_future = found->key.rights & RIGHT_FUTURE;
+	g->may_priority = found->key.rights & RIGHT_PRIORITY;
+	if (g->may_priority)
 		g->priority = (uint8_t)(found->key.priority < UINT8_MAX ? found->key.priority :
 									  UINT8_MAX);
+	grant_retry(d, &found->key, g);
 	grant_rewrite(&d->set, found, q->sender, g);
 }
 

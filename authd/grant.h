@@ -14,6 +14,8 @@ struct grant {
 	char sender[ADDR_MAX + 1];
 	uint32_t key_serial;
 	bool header_from_tenant, hold, check_rcpts;
+	bool may_future, may_priority;
+	char retry[NAME_BYTES + 1]; /* a schedule of the configuration; empty: the usual one */
 	uint8_t priority;
 	uint64_t reserved_s;
 };

@@ -6,8 +6,7 @@
 #ifndef EKIDEN_AUTHD_LIVE_H
 #define EKIDEN_AUTHD_LIVE_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "lib/buf.h"
 
 /* In the order of RECORD_QUOTAS. */
 enum live_window {
@@ -43,6 +42,8 @@ struct live {
 	void (*hold)(void *ctx, const char *tenant, const char *user, bool on);
 	/* Queued mail of it is deleted. false: nobody there to do it. */
 	bool (*purge)(void *ctx, const char *tenant, const char *user);
+	/* The tenant's record may have changed, or is gone: qmgr is told what it needs of it. */
+	void (*tenant)(void *ctx, struct view name);
 	/* Records changed: what was derived from them is no longer true. */
 	void (*changed)(void *ctx);
 };

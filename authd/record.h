@@ -66,7 +66,8 @@ enum header_from { HEADER_FROM_DEFAULT = 0, HEADER_FROM_ANY = 1, HEADER_FROM_TEN
 	RECORD_QUOTAS(R, 6)                                                                        \
 	R(12, text, networks, NETWORKS_BYTES) /* CIDR list; empty: from anywhere (A8) */           \
 	R(13, u32, header_from, 4)	      /* enum header_from */                               \
-	RECORD_FROZEN(R, 14)
+	RECORD_FROZEN(R, 14)                                                                       \
+	R(17, u32, weight, 4) /* of its turns in a queue, 1-100; 0: 1 */
 
 /* Key: the user name. Stays for ever, so that no name is issued twice (A5). */
 #define RECORD_key(R)                                                                              \
@@ -103,7 +104,8 @@ enum header_from { HEADER_FROM_DEFAULT = 0, HEADER_FROM_ANY = 1, HEADER_FROM_TEN
 	R(37, bytes, former_scram_salt, SALT_BYTES)                                                \
 	R(38, u32, former_scram_iterations, 4)                                                     \
 	R(39, bytes, former_scram_stored_key, DIGEST_BYTES)                                        \
-	R(40, bytes, former_scram_server_key, DIGEST_BYTES)
+	R(40, bytes, former_scram_server_key, DIGEST_BYTES)                                        \
+	R(41, text, retry, NAME_BYTES) /* a retry-schedule of the configuration; empty: the usual one */
 
 /* Key: the domain in A-labels and lower case. */
 #define RECORD_domain(R)                                                                           \

@@ -4,12 +4,13 @@
 #include <string.h>
 #include <time.h>
 
+#include "authd/policy.h"
 #include "authd/setting.h"
 #include "lib/conf.h"
 #include "lib/loop.h"
 #include "lib/rewrite.h"
 
-enum { PRIORITY_MAX = 9 };
+enum { PRIORITY_MAX = 9, WEIGHT_MAX = 100 };
 
 static uint32_t
 get_u32(const void *at)
@@ -182,6 +183,36 @@ priority_text(const struct setting *s, const void *at, struct buf *out)
 	buf_printf(out, "%" PRIu32, get_u32(at));
 }
 
+static const char *
+weight_set(const struct setting *s, struct view v, void *at)
+{
+	uint64_t x;
+
+	(void)s;
+	if (!view_u64(v, WEIGHT_MAX, &x) || x == 0)
+		return "a number from 1 to 100";
+	put_u32(at, (uint32_t)x);
+	return NULL;
+}
+
+static void
+weight_text(const struct setting *s, const void *at, struct buf *out)
+{
+	uint32_t x = get_u32(at);
+
+	(void)s;
+	buf_printf(out, "%" PRIu32, x ? x : 1);
+}
+
+/* The configuration may get or lose it later: mail is not refused for that. */
+static const char *
+schedule_set(const struct setting *s, struct view v, void *at)
+{
+	if (v.n && !policy_tenant_name_ok(v))
+		return "the name of a retry-schedule, or empty";
+	return put_text(s, v, at);
+}
+
 /* Compared with the bytes of a sender: only what can occur there makes sense. */
 static const char *
 pattern_set(const struct setting *s, struct view v, void *at)
@@ -319,6 +350,8 @@ static const struct setting_kind quota = {quota_set, quota_text, true, false},
 				 one_of = {choice_set, choice_text, false, false},
 				 bits = {bits_set, bits_text, false, true},
 				 priority = {priority_set, priority_text, true, false},
+				 weight = {weight_set, weight_text, true, false},
+				 schedule = {schedule_set, text_of_text, false, false},
 				 pattern = {pattern_set, text_of_text, false, false},
 				 line = {line_set, text_of_text, false, false},
 				 expiry = {expiry_set, expiry_text, false, false},
@@ -351,6 +384,7 @@ static const struct setting tenant_settings[] = {
     QUOTA_SETTINGS(tenant, &configured),
     SETTING(tenant, "networks", networks, networks, NULL),
     SETTING(tenant, "header-from", one_of, header_from, &header_from),
+    SETTING(tenant, "weight", weight, weight, NULL),
 };
 
 static const struct setting key_settings[] = {
@@ -361,6 +395,7 @@ static const struct setting key_settings[] = {
     QUOTA_SETTINGS(key, NULL),
     SETTING(key, "over-quota", one_of, over_quota, &over_quota),
     SETTING(key, "priority", priority, priority, NULL),
+    SETTING(key, "retry", schedule, retry, NULL),
     SETTING(key, "note", line, note, NULL),
 };
 

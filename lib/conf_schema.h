@@ -163,6 +163,9 @@
 	D(number, recipients_per_hour, "recipients-per-hour", "0", 0, 4000000000, "As above.")     \
 	D(number, recipients_per_day, "recipients-per-day", "0", 0, 4000000000,                    \
 	    "As above, in any 24 hours.")                                                          \
+	D(duration, future_release_max, "future-release-max", "30d", 0, 31536000,                  \
+	    "How far ahead a client with the right `future` may schedule its mail (RFC 4865). "    \
+	    "0: not at all.")                                                                      \
 	D(number, auth_failures, "auth-failures", "10", 0, 1000000,                                \
 	    "Failed log-ins of one address before it has to wait; of its network (/24, /64) four " \
 	    "times as many. 0: nobody waits.")                                                     \

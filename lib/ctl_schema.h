@@ -27,11 +27,13 @@
 	X(AUTHD, tenant_show, "tenant show", "NAME",                                               \
 	    "Show one tenant: settings, use of its quotas, containment, and how its mail fares.")  \
 	X(AUTHD, tenant_set, "tenant set",                                                         \
-	    "NAME " CTL_QUOTAS " --networks=[CIDR,...] --header-from=any|tenant|default",          \
+	    "NAME " CTL_QUOTAS " --networks=[CIDR,...] --header-from=any|tenant|default "          \
+	    "--weight=1-100",                                                                      \
 	    "Change settings of a tenant at once. Quotas count messages (quota) and recipients "   \
 	    "(rcpt) in a minute, an hour, 24 hours: a number, none, or default for what the "      \
 	    "configuration says. networks: log-ins from elsewhere are refused; empty: from anywhere. " \
-	    "header-from tenant: the domain in From must be the tenant's.")                        \
+	    "header-from tenant: the domain in From must be the tenant's. weight: its part of the " \
+	    "turns where several tenants wait for one destination; 1 at first.")                   \
 	X(AUTHD, tenant_enable, "tenant enable", "NAME", "Let a tenant send.")                     \
 	X(AUTHD, tenant_disable, "tenant disable", "NAME", "Refuse a tenant's mail and log-ins.")  \
 	X(AUTHD, tenant_freeze, "tenant freeze", "NAME --reason=TEXT",                             \
@@ -46,9 +48,11 @@
 	X(AUTHD, key_set, "key set",                                                               \
 	    "USER " CTL_QUOTAS " --over-quota=defer|reject|hold --networks=[CIDR,...] "            \
 	    "--pattern=[TEXT] --expires=TIME|DURATION|never --rights=RIGHT,... --priority=0-9 "    \
-	    "--note=[TEXT]",                                                                       \
+	    "--retry=[SCHEDULE] --note=[TEXT]",                                                                       \
 	    "Change settings of a key at once. Quotas as of tenants, beside the tenant's. rights: " \
-	    "send, future, priority, or none. pattern: envelope senders that contain it are "      \
+	    "send; future, to schedule mail (RFC 4865); priority, to have one and to ask for one "  \
+	    "(RFC 6710); or none. retry: a retry-schedule of the configuration; empty for the usual " \
+	    "one. pattern: envelope senders that contain it are "      \
 	    "replaced by a service-owned address; @ for all, empty for none. expires: UTC, such as " \
 	    "2026-12-31T00:00:00Z, or a duration from now on.")                                    \
 	X(AUTHD, key_rotate, "key rotate", "USER --overlap=DURATION",                              \

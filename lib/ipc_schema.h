@@ -129,7 +129,8 @@
 #define IPC_FIELDS_auth_result(F)                                                                  \
 	F(u64, req, 0) F(u16, code, 0) /* 235, 535, 454 */ F(u32, esc, 0) F(text, text, 255)       \
 	F(text, tenant, IPC_NAME_MAX) F(text, user, IPC_NAME_MAX) F(text, why, 255) /* log only */ \
-	F(blob, server_signature, 32) /* of scram_finish */
+	F(blob, server_signature, 32) /* of scram_finish */                                        \
+	F(flag, may_future, 0) F(flag, may_priority, 0) /* rights of the key */
 #define IPC_FIELDS_mail_result(F)                                                                  \
 	F(u64, req, 0) F(u16, code, 0) F(u32, esc, 0) F(text, text, 255) F(text, why, 255)         \
 	F(u8, rewrite, 0)	    /* enum sender_rewrite */                                      \

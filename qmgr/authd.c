@@ -9,6 +9,8 @@
 #include "qmgr/keyhold.h"
 #include "qmgr/lane.h"
 
+enum { WEIGHT_MAX = 100 };
+
 struct outcome_row {
 	struct table_node node;
 	uint32_t n[OUTCOME_KINDS];
@@ -125,18 +127,24 @@ set_factor(struct qmgr *q, struct tenant *t, uint32_t factor)
 }
 
 static void
-normal_pace(void *ctx, struct table_node *n)
+forget(void *ctx, struct table_node *n)
 {
-	set_factor(ctx, CONTAINER(n, struct tenant, node), 100);
+	struct tenant *t = CONTAINER(n, struct tenant, node);
+
+	set_factor(ctx, t, 100);
+	t->weight = 1;
 }
 
 static bool
 on_tenant_factor(struct qmgr *q, struct channel *ch, const struct ipc_tenant_factor *m, int *fd)
 {
+	struct tenant *t = tenant_get(q, m->tenant);
+
 	(void)ch, (void)fd;
-	if (m->factor == 0 || m->factor > 100)
+	if (m->factor == 0 || m->factor > 100 || m->weight > WEIGHT_MAX)
 		return false; /* it slows, and never stops (A28) */
-	set_factor(q, tenant_get(q, m->tenant), m->factor);
+	set_factor(q, t, m->factor);
+	t->weight = m->weight ? m->weight : 1;
 	return true;
 }
 
@@ -182,7 +190,7 @@ authd_attach(struct qmgr *q, uint32_t instance, int fd)
 
 	authd_detach(q);
 	/* A new authd counts anew, and tells what it knows. */
-	table_each(&q->tenants, normal_pace, q);
+	table_each(&q->tenants, forget, q);
 	if (channel_open(&q->authd, q->loop, fd, &ops, q, ROLE_AUTHD, instance) < 0) {
 		log_error("channel to authd: %s", strerror(errno));
 		close(fd);

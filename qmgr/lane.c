@@ -46,6 +46,13 @@ on_wake(struct loop_timer *t)
 	lane_wake(CONTAINER(t, struct lane, wake));
 }
 
+static uint32_t
+tenant_weight(void *ctx, const void *tenant)
+{
+	(void)ctx;
+	return ((const struct tenant *)tenant)->weight;
+}
+
 static struct lane *
 lane_get(struct qmgr *q, const struct route *route)
 {
@@ -61,6 +68,7 @@ lane_get(struct qmgr *q, const struct route *route)
 	lane->q = q;
 	lane->route = *route;
 	lane->sched.stopped = tenant_stopped;
+	lane->sched.weight = tenant_weight;
 	lane->sched.ctx = lane;
 	route_text(route, q->set.route.port, &name);
 	list_init(&lane->conns);

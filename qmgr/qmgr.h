@@ -48,6 +48,7 @@ struct settings {
 struct tenant {
 	struct table_node node;
 	uint32_t factor; /* percent of the normal pace (A28) */
+	uint32_t weight; /* of its turns, 1-100 */
 	char name[]; /* <= IPC_NAME_MAX */
 };
 

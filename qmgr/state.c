@@ -47,6 +47,7 @@ tenant_get(struct qmgr *q, struct view name)
 	}
 	struct tenant *t = x_calloc(1, sizeof(*t) + name.n + 1);
 	t->factor = 100;
+	t->weight = 1;
 	if (name.n)
 		memcpy(t->name, name.p, name.n);
 	table_put(&q->tenants, &t->node, hash);

@@ -40,6 +40,7 @@ struct auth {
 	struct scram scram;
 	char *tenant, *key; /* who it is, when authd said yes */
 	uint64_t asked_ms;
+	bool may_future, may_priority;
 	/* A refusal that waits for its delay. */
 	uint16_t code;
 	struct esc esc;
@@ -289,6 +290,8 @@ grant(struct session *s)
 	s->tenant = a->tenant;
 	s->user = a->key;
 	a->tenant = a->key = NULL;
+	s->may_future = a->may_future;
+	s->may_priority = a->may_priority;
 	s->method = a->mech->name;
 	s->authenticated = true;
 	give_up(s, 235, ESC(2, 7, 0), "Authentication successful");
@@ -317,6 +320,8 @@ session_got_auth(struct session *s, const struct ipc_auth_result *m)
 	}
 	a->tenant = x_strndup(m->tenant);
 	a->key = x_strndup(m->user);
+	a->may_future = m->may_future;
+	a->may_priority = m->may_priority;
 	if (m->server_signature.n)
 		show_signature(s, m->server_signature);
 	else

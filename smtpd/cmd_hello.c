@@ -4,6 +4,7 @@
 
 #include "lib/addr.h"
 #include "smtpd/command.h"
+#include "smtpd/future.h"
 
 /* Both take the client's name as it is: a bad one is no reason to refuse mail (RFC 5321, 4.1.4). */
 static bool
@@ -35,6 +36,20 @@ out_of_turn(struct session *s, size_t rest)
 	return true;
 }
 
+/* What only some keys may do. RFC 4865, 3: the longest time, and the latest. */
+static void
+reply_rights(struct session *s)
+{
+	uint64_t max_s = session_limits(s)->future_release_max;
+	char latest[FUTURE_TIME_CHARS + 1];
+
+	if (mail_future_offered(s))
+		session_reply_more(s, 250, "FUTURERELEASE %llu %s", (unsigned long long)max_s,
+		    future_time_text(loop_wall_us(s->d->loop) + max_s * 1000000, latest));
+	if (s->may_priority)
+		session_reply_more(s, 250, "MT-PRIORITY");
+}
+
 static void
 reply_ehlo(struct session *s)
 {
@@ -51,6 +66,7 @@ reply_ehlo(struct session *s)
 		session_reply_more(s, 250, "STARTTLS");
 	if (policy_offers_auth(p, &f))
 		session_reply_more(s, 250, "AUTH PLAIN LOGIN SCRAM-SHA-256");
+	reply_rights(s);
 	session_reply(s, 250, ESC(0, 0, 0), "LIMITS MAILMAX=%llu RCPTMAX=%llu",
 	    (unsigned long long)site->limits.messages_per_connection,
 	    (unsigned long long)site->limits.recipients_per_message);

@@ -3,6 +3,7 @@
 #include "lib/addr.h"
 #include "lib/log.h"
 #include "smtpd/command.h"
+#include "smtpd/future.h"
 
 static bool
 refuse(struct verdict *v, uint16_t code, struct esc esc, const char *text)
@@ -64,8 +65,77 @@ auth_offered(const struct session *s)
 	return policy_offers_auth(&s->listener->policy, &f);
 }
 
+bool
+mail_future_offered(const struct session *s)
+{
+	return s->authenticated && s->may_future && session_limits(s)->future_release_max;
+}
+
+/* RFC 4865, 3: one of the two, and not beyond what EHLO said. */
+static bool
+not_twice(const struct session *s, struct verdict *v)
+{
+	return (s->txn.hold_s == 0 && s->txn.env.release_us == 0) ||
+	    refuse(v, 501, ESC(5, 5, 4), "Error: HOLDFOR and HOLDUNTIL exclude each other");
+}
+
+static bool
+not_too_late(const struct session *s, uint64_t ahead_us, struct verdict *v)
+{
+	return ahead_us <= session_limits(s)->future_release_max * 1000000 ||
+	    refuse(v, 501, ESC(5, 5, 4), "Error: too far in the future");
+}
+
+static bool
+take_holdfor(struct session *s, struct view value, bool has_value, struct verdict *v)
+{
+	uint64_t seconds;
+
+	if (!has_value || !future_interval(value, &seconds))
+		return refuse(v, 501, ESC(5, 5, 4), "Error: bad HOLDFOR value");
+	if (!not_twice(s, v) || !not_too_late(s, seconds * 1000000, v))
+		return false;
+	s->txn.hold_s = seconds;
+	return true;
+}
+
+/* A time that has passed is no error: the client's clock, or its way to us, was slow. */
+static bool
+take_holduntil(struct session *s, struct view value, bool has_value, struct verdict *v)
+{
+	uint64_t now = loop_wall_us(s->d->loop), at;
+
+	if (!has_value || !future_time(value, &at))
+		return refuse(v, 501, ESC(5, 5, 4), "Error: bad HOLDUNTIL value");
+	if (!not_twice(s, v) || (at > now && !not_too_late(s, at - now, v)))
+		return false;
+	s->txn.env.release_us = at ? at : 1;
+	return true;
+}
+
+static bool
+priority_offered(const struct session *s)
+{
+	return s->authenticated;
+}
+
+/* RFC 6710, 3 */
+static bool
+take_priority(struct session *s, struct view value, bool has_value, struct verdict *v)
+{
+	int priority;
+
+	if (!has_value || !priority_value(value, &priority))
+		return refuse(v, 501, ESC(5, 5, 4), "Error: bad MT-PRIORITY value");
+	s->txn.priority = (int8_t)priority;
+	s->txn.prioritized = true;
+	return true;
+}
+
 static const struct param params[] = { { "SIZE", take_size, NULL }, { "BODY", take_body, NULL },
-	{ "AUTH", take_auth, auth_offered } };
+	{ "AUTH", take_auth, auth_offered }, { "HOLDFOR", take_holdfor, mail_future_offered },
+	{ "HOLDUNTIL", take_holduntil, mail_future_offered },
+	{ "MT-PRIORITY", take_priority, priority_offered } };
 
 struct verdict
 check_mail(const struct session *s)
@@ -111,9 +181,15 @@ parse(struct session *s, struct view arg, struct view *sender)
 static void
 take_sender(struct session *s)
 {
+	const struct txn *t = &s->txn;
+
 	s->mails++;
 	session_enter(s, ST_MAIL);
-	session_reply(s, 250, ESC(2, 1, 0), "Ok");
+	if (t->prioritized && t->priority && !t->grant.may_priority)
+		/* RFC 6710, 5: taken, at the priority that the text begins with. */
+		session_reply(s, 250, ESC(2, 3, 6), "0 is its priority: this key has no right to another");
+	else
+		session_reply(s, 250, ESC(2, 1, 0), "Ok");
 }
 
 static void
@@ -182,15 +258,21 @@ take_grant(struct txn *t, const struct ipc_mail_result *m)
 		.sender = arena_view(&t->arena, m->sender),
 		.header_from_tenant = m->header_from_tenant, .hold = m->hold,
 		.check_rcpts = m->check_rcpts, .priority = m->priority,
-		.reserved_s = m->reserved_s };
+		.may_future = m->may_future, .may_priority = m->may_priority,
+		.retry = arena_view(&t->arena, m->retry), .reserved_s = m->reserved_s };
 }
 
 void
 session_got_mail(struct session *s, const struct ipc_mail_result *m)
 {
+	struct txn *t = &s->txn;
+
 	if (m && m->code == 250) {
-		take_grant(&s->txn, m);
-		accept_sender(s);
+		take_grant(t, m);
+		if ((t->hold_s || t->env.release_us) && !m->may_future)
+			refuse_sender(s, 550, ESC(5, 7, 1), VIEW("Error: this key has no right to FUTURERELEASE"));
+		else
+			accept_sender(s);
 	} else if (m && m->code >= 400 && m->code < 600) {
 		refuse_sender(s, m->code, esc_unpack(m->esc), m->text);
 	} else {

@@ -32,6 +32,9 @@ bool command_params(struct session *s, struct view v, const struct param *known,
 /* "FROM:" or "TO:" with blanks behind it, as many clients write. */
 bool command_keyword(struct view *arg, const char *keyword);
 
+/* HOLDFOR and HOLDUNTIL may be given with MAIL. */
+bool mail_future_offered(const struct session *s);
+
 struct verdict check_auth(const struct session *s);
 struct verdict check_mail(const struct session *s);
 struct verdict check_rcpt(const struct session *s);

@@ -2,6 +2,7 @@
 /* What of a message is changed before it is stored: fields of its header, its envelope. */
 #include "lib/ipc.h"
 #include "lib/log.h"
+#include "smtpd/future.h"
 #include "smtpd/received.h"
 #include "smtpd/steps.h"
 
@@ -75,6 +76,22 @@ step_edit(struct session *s, struct verdict *v)
 	return STEP_GO_ON;
 }
 
+/* When and in which order it is to go: as the key may have it and MAIL asked. */
+static void
+set_delivery(struct txn *t)
+{
+	struct envelope *env = &t->env;
+
+	env->priority = t->grant.priority;
+	env->retry = t->grant.retry;
+	if (t->prioritized && t->grant.may_priority)
+		env->mt_priority = (uint8_t)(t->priority + PRIORITY_BIAS);
+	if (t->hold_s)
+		env->release_us = env->received_us + t->hold_s * 1000000;
+	else if (env->release_us <= env->received_us)
+		env->release_us = 0;
+}
+
 /* A13-A17, C19-C22. The client's own sender stays on record, and is whom we report to. */
 static void
 rewrite_sender(const struct site *site, struct txn *t)
@@ -82,7 +99,6 @@ rewrite_sender(const struct site *site, struct txn *t)
 	struct envelope *env = &t->env;
 
 	env->key_serial = t->grant.key_serial;
-	env->priority = t->grant.priority;
 	if (t->grant.rewrite == SENDER_REPLACE && t->grant.sender.n) {
 		env->sender_original = env->sender;
 		env->sender = t->grant.sender;
@@ -147,6 +163,7 @@ step_envelope(struct session *s, struct verdict *v)
 	if (t->right == RIGHT_RELAY) {
 		env->tenant = view_str(s->tenant ? s->tenant : s->listener->policy.tenant);
 		rewrite_sender(s->listener->site, t);
+		set_delivery(t);
 	}
 	env->user = view_str(s->user);
 	env->client = client_of(s, t);

@@ -51,6 +51,7 @@ struct authors {
 	bool qualified; /* all of them (U03) */
 	bool collect;
 	struct buf records;
+	struct txn *txn;
 	char last[ADDR_DOMAIN_MAX + 1];
 };
 
@@ -60,6 +61,8 @@ meet_author(void *ctx, const struct addr *a)
 	struct authors *all = ctx;
 	struct view d = a->domain;
 
+	if (all->txn->env.header_from.n == 0 && view_is_text(addr_whole(a)))
+		all->txn->env.header_from = arena_view(&all->txn->arena, addr_whole(a));
 	all->qualified &= domain_is_literal(d) || view_index(d, '.') >= 0;
 	if (!all->collect || d.n >= sizeof(all->last) || view_iis(d, all->last))
 		return;
@@ -122,7 +125,7 @@ step_header(struct session *s, struct verdict *v)
 {
 	struct txn *t = &s->txn;
 	struct authors all = { .qualified = true, .collect = t->grant.header_from_tenant,
-		.records = BUF_INIT(IPC_BULK_MAX) };
+		.records = BUF_INIT(IPC_BULK_MAX), .txn = t };
 	enum step_result r = STEP_GO_ON;
 
 	if (t->right != RIGHT_RELAY)

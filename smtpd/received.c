@@ -39,7 +39,7 @@ put_abbreviated(struct session *s, struct buf *b)
 	buf_printf(b, "%s\r\n", date);
 }
 
-/* RFC 5321, 4.4, with the tls clause of RFC 8314, 4.3. */
+/* RFC 5321, 4.4, with the tls clause of RFC 8314, 4.3, and the priority clause of RFC 6710. */
 static void
 put_full(struct session *s, const struct txn *t, struct buf *b)
 {
@@ -52,6 +52,8 @@ put_full(struct session *s, const struct txn *t, struct buf *b)
 	received_put_id(s, b);
 	if (t->env.nrcpt == 1)
 		buf_printf(b, "\r\n\tfor <" VIEW_FMT ">", VIEW_ARG(t->env.rcpts[0].addr));
+	if (t->prioritized && t->grant.may_priority)
+		buf_printf(b, "\r\n\tpriority %d", t->priority);
 	if (s->tls) {
 		struct tls_info info;
 		tls_info(s->io.tls, &info);

@@ -57,6 +57,7 @@ struct session {
 	uint8_t state, question;
 	bool counted; /* authd has a place taken for this client */
 	bool esmtp, tls, trusted, authenticated;
+	bool may_future, may_priority; /* rights of the key that logged in */
 	bool verb_failed, closed;
 	int8_t verb; /* index of the last command, -1: none yet */
 	uint64_t serial;

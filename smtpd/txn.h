@@ -13,8 +13,9 @@ struct grant {
 	uint8_t rewrite; /* enum sender_rewrite */
 	struct view sender;
 	uint32_t key_serial;
-	bool header_from_tenant, hold, check_rcpts;
+	bool header_from_tenant, hold, check_rcpts, may_future, may_priority;
 	uint8_t priority;
+	struct view retry; /* name of a retry schedule, or empty */
 	uint64_t reserved_s; /* when quota was reserved; 0: it was not */
 };
 
@@ -41,6 +42,9 @@ struct txn {
 	struct buf late;
 	bool stored; /* the spool has it: what was reserved is used */
 	uint64_t declared; /* SIZE=, 0: not given */
+	uint64_t hold_s;   /* HOLDFOR=, 0: not given */
+	int8_t priority;   /* MT-PRIORITY= */
+	bool prioritized;  /* it was given */
 	uint64_t data_ms;  /* loop time of DATA */
 	struct header_scan scan;
 	struct header_list header;

@@ -12,6 +12,7 @@ enum { LINE_LIMIT = 2046 };
 static const char *const leads[] = {
 	"",
 	"EHLO a\r\n",
+	"EHLO a\r\nAUTH PLAIN AGFwcABnb29k\r\n",
 	"EHLO a\r\nMAIL FROM:<a@acme.example>\r\n",
 	"EHLO a\r\nMAIL FROM:<a@acme.example>\r\nRCPT TO:<b@dest.example>\r\n",
 };
@@ -53,6 +54,9 @@ check_state(const struct session *s, unsigned code, unsigned state, uint32_t nrc
 	if (s->state < ST_MAIL)
 		REQUIRE(env->nrcpt == 0);
 	clean(env->sender);
+	REQUIRE(s->txn.hold_s == 0 || env->release_us == 0);
+	REQUIRE(s->txn.hold_s <= RIG_FUTURE_MAX_S && s->txn.priority >= -9 && s->txn.priority <= 9);
+	REQUIRE(env->release_us <= clock_wall_us() + RIG_FUTURE_MAX_S * 1000000ull);
 	REQUIRE(env->sender.n <= ADDR_MAX && s->txn.declared <= s->listener->site->limits.message_size);
 	for (uint32_t i = 0; i < env->nrcpt; i++) {
 		struct addr a;

@@ -37,6 +37,7 @@ enum {
 	RIG_SUBMISSION, /* STARTTLS, then AUTH */
 	RIG_LISTENERS,
 	RIG_SEGMENT = 16 << 20,
+	RIG_FUTURE_MAX_S = 86400,
 	RIG_TURNS_MAX = 400
 };
 
@@ -72,7 +73,8 @@ on_auth(struct rig *d, struct channel *ch, struct ipc_auth *m, int *fd)
 	buf_putv(&d->secret, m->secret);
 	IPC_SEND(ch, auth_result, .req = m->req, .code = good ? 235 : 535,
 	    .esc = esc_pack(good ? ESC(2, 7, 0) : ESC(5, 7, 8)), .text = VIEW("Error: no"),
-	    .tenant = good ? VIEW("acme") : VIEW(""), .user = VIEW("app"), .why = VIEW("because"));
+	    .tenant = good ? VIEW("acme") : VIEW(""), .user = VIEW("app"), .why = VIEW("because"),
+	    .may_future = good, .may_priority = good);
 	return true;
 }
 
@@ -86,7 +88,8 @@ on_mail_check(struct rig *d, struct channel *ch, struct ipc_mail_check *m, int *
 	bool good = m->sender.n && !view_is(domain, "refused.example");
 	IPC_SEND(ch, mail_result, .req = m->req, .code = good ? 250 : 550,
 	    .esc = esc_pack(good ? ESC(2, 1, 0) : ESC(5, 7, 1)), .text = VIEW("Sender"),
-	    .check_rcpts = view_is(domain, "checked.example"), .reserved_s = 7);
+	    .check_rcpts = view_is(domain, "checked.example"), .reserved_s = 7,
+	    .may_future = true, .may_priority = !view_is(domain, "low.example"));
 	return true;
 }
 
@@ -366,7 +369,8 @@ rig_listeners(struct rig *d)
 		.limits = { .message_size = 40000, .inline_size = 4096, .line_length = 200,
 		    .messages_per_connection = 20, .recipients_per_message = 100, .sessions = 100,
 		    .errors = 40, .idle_commands = 100, .hops = 20, .header_size = 4096,
-		    .command_timeout = 300, .data_timeout = 300, .tls_timeout = 300 },
+		    .command_timeout = 300, .data_timeout = 300, .tls_timeout = 300,
+		    .future_release_max = RIG_FUTURE_MAX_S },
 		.simulator = sim, .bounce_domain = bounce, .copies = true,
 		.duplicates = CONF_DUPLICATES_log, .tags = { tag, none, none }, .legacy = { legacy, 1 } };
 	for (int i = 0; i < RIG_LISTENERS; i++) {

@@ -11,8 +11,8 @@
  * "room N" (for connections). Lines: "ready SERIAL", "refused TEXT", "auth ...", "mail ...", "ptr",
  * "stored N QID ...", "big N", "big_drop N", "exit STATUS". Message N stands in DIR/msg.N.
  *
- * authd: the secret "good" opens user U for tenant "acme" (user "foreign": tenant "other"), "temp" is
- * 454, "silent" is never answered, all else 535. Senders: <> is refused with A21's text, refused.example
+ * authd: the secret "good" opens user U for tenant "acme" (user "foreign": tenant "other"; user "vip" has all
+ * rights, but not for the sender norights.example), "temp" is 454, "silent" is never answered, all else 535. Senders: <> is refused with A21's text, refused.example
  * with 550 5.7.1, silent.example is never answered; checked.example: recipients are asked about, those at
  * full.example are over quota. dnsd: 192.0.2.10 is client.example, 192.0.2.11 is
  * never answered.
@@ -87,7 +87,8 @@ answer_auth(struct channel *ch, uint64_t req, uint16_t code, struct esc esc, con
     const char *tenant, struct view user)
 {
 	IPC_SEND(ch, auth_result, .req = req, .code = code, .esc = esc_pack(esc), .text = view_str(text),
-	    .tenant = view_str(tenant), .user = user, .why = view_str(code == 235 ? "" : "because"));
+	    .tenant = view_str(tenant), .user = user, .why = view_str(code == 235 ? "" : "because"),
+	    .may_future = view_is(user, "vip"), .may_priority = view_is(user, "vip"));
 }
 
 /* As in authd's store: no other name was ever issued. */
@@ -145,12 +146,15 @@ on_mail_check(struct harness *d, struct channel *ch, struct ipc_mail_check *m, i
 	}
 	bool checked = view_is(domain, "checked.example"), fixed = view_is(domain, "fixed.example");
 	bool verp = view_is(domain, "verp.example");
+	bool rights = view_is(m->user, "vip") && !view_is(domain, "norights.example");
 	IPC_SEND(ch, mail_result, .req = m->req, .code = code, .esc = esc_pack(esc), .text = text,
 	    .check_rcpts = checked, .reserved_s = checked ? 77 : 0,
 	    .header_from_tenant = view_is(domain, "strict.example"),
 	    .hold = view_is(domain, "held.example"), .key_serial = verp ? 42 : 0,
 	    .rewrite = fixed ? SENDER_REPLACE : verp ? SENDER_TOKEN : SENDER_KEEP,
-	    .sender = fixed ? VIEW("bounce@other.example") : verp ? VIEW("@bounce.example") : VIEW(""));
+	    .sender = fixed ? VIEW("bounce@other.example") : verp ? VIEW("@bounce.example") : VIEW(""),
+	    .may_future = rights, .may_priority = rights, .priority = rights ? 2 : 0,
+	    .retry = rights ? VIEW("gentle") : VIEW(""));
 	return true;
 }
 
@@ -390,12 +394,13 @@ print_stored(struct harness *d, const struct record *r, const struct envelope *e
 
 	buf_printf(&b, "stored %u %s crc=%s from=<%.*s> tenant=%.*s user=%.*s client=%.*s session=%.*s "
 	    "size=%llu flags=%u front=%u message-id=%.*s original=%.*s return=%.*s serial=%u tag=%.*s batch=%.*s "
-	    "label=%.*s kinds=", d->messages, qid_text(env->qid, qid),
+	    "label=%.*s header-from=%.*s release=%llu priority=%u mt=%u retry=%.*s kinds=", d->messages, qid_text(env->qid, qid),
 	    crc_good ? "good" : "BAD", VIEW_ARG(env->sender), VIEW_ARG(env->tenant), VIEW_ARG(env->user),
 	    VIEW_ARG(env->client), VIEW_ARG(env->session), (unsigned long long)env->size, env->flags,
 	    r->front_len, VIEW_ARG(env->message_id), VIEW_ARG(env->sender_original),
 	    VIEW_ARG(env->return_domain), env->key_serial, VIEW_ARG(env->tag), VIEW_ARG(env->batch),
-	    VIEW_ARG(env->label));
+	    VIEW_ARG(env->label), VIEW_ARG(env->header_from), (unsigned long long)env->release_us, env->priority,
+	    env->mt_priority, VIEW_ARG(env->retry));
 	for (uint32_t i = 0; i < env->nrcpt; i++)
 		buf_printf(&b, "%u", env->rcpts[i].kind);
 	buf_puts(&b, " to=");

@@ -8,6 +8,7 @@ transaction), and each command is one method that returns the codes of its repli
 import base64
 
 GOOD = base64.b64encode(b"\0app\0good").decode()
+VIP = base64.b64encode(b"\0vip\0good").decode()  # may schedule its mail, and give it a priority
 WRONG = base64.b64encode(b"\0app\0wrong").decode()
 FAILURES = 5  # log-ins that fail, then 421
 
@@ -29,7 +30,7 @@ class Model:
     def __init__(self, rules):
         self.rules = rules
         self.tls = rules.tls == "implicit"
-        self.authed = self.closed = False
+        self.authed = self.vip = self.closed = False
         self.greeted = False      # EHLO or HELO was given
         self.esmtp = False
         self.sender = False       # a transaction is open
@@ -120,14 +121,14 @@ class Model:
         if arg.startswith("PLAIN "):
             if arg == "PLAIN !!":
                 return [501]
-            return self.judge(arg == "PLAIN " + GOOD)
+            return self.judge(arg in ("PLAIN " + GOOD, "PLAIN " + VIP), arg == "PLAIN " + VIP)
         return [504]
 
-    def judge(self, good):
+    def judge(self, good, vip=False):
         if not self.authd:
             return [454]
         if good:
-            self.authed = True
+            self.authed, self.vip = True, vip
             return [235]
         self.failures += 1
         return self.end(421) if self.failures >= FAILURES else [535]
@@ -144,6 +145,11 @@ class Model:
             return [501]
         if params and (not self.esmtp or params == "X=Y" or (params == "AUTH=<>" and not self.may_auth())):
             return [555]
+        name, _, value = params.partition("=")
+        if name == "HOLDFOR" and not self.vip or name == "MT-PRIORITY" and not self.authed:
+            return [555]
+        if value in ("0", "10"):
+            return [501]
         if params == "SIZE=99999999999":
             return [552]
         if self.rules.key == "relay" and not self.authed:

@@ -12,7 +12,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from evil import Smtpd, reset, tap  # noqa: E402
-from model import GOOD, LISTENERS, WRONG, Model  # noqa: E402
+from model import GOOD, LISTENERS, VIP, WRONG, Model  # noqa: E402
 
 SEED = int(os.environ.get("EKIDEN_SEED", "4711"))
 ROUNDS, LENGTH = int(os.environ.get("EKIDEN_ROUNDS", "100")), 40
@@ -23,7 +23,8 @@ COMMANDS = ["EHLO a", "HELO a", "EHLO", SENDER, "MAIL FROM:<a@refused.example>",
             RCPT, "RCPT TO:<bad", "RCPT TO:<joe@host>", "RCPT TO:<x@y.example> NOTIFY=NEVER", "DATA good", "DATA bad", "DATA", "RSET",
             "RSET x", "NOOP", "VRFY x", "VRFY", "HELP", "AUTH PLAIN " + GOOD, "AUTH PLAIN " + WRONG, "AUTH PLAIN !!", "AUTH LOGIN good",
             "AUTH LOGIN wrong", "AUTH CANCEL", "AUTH WHAT", "AUTH", "STARTTLS", "STARTTLS x", "WHAT", "", "EXPN x", "ETRN x",
-            SENDER + " X=Y", SENDER + " SIZE=100", SENDER + " SIZE=99999999999", SENDER + " AUTH=<>", "QUIT x"]
+            SENDER + " X=Y", SENDER + " SIZE=100", SENDER + " SIZE=99999999999", SENDER + " AUTH=<>", "QUIT x",
+            "AUTH PLAIN " + VIP, SENDER + " HOLDFOR=60", SENDER + " HOLDFOR=0", SENDER + " MT-PRIORITY=3", SENDER + " MT-PRIORITY=10"]
 LAST = ["QUIT", "BDAT 3 LAST", "GET / HTTP/1.1"]
 # So that random walks get somewhere.
 WEIGHTS = [6 if x in (SENDER, RCPT, "DATA good", "EHLO a", "AUTH PLAIN " + GOOD, "STARTTLS") else 1 for x in COMMANDS]

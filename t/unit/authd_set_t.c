@@ -47,6 +47,10 @@ test_settings(struct fixture *f)
 		{"A22", "header-from", "tenant", "header_from", "tenant"},
 		{"A22", "header-from", "any", "header_from", "any"},
 		{"A22", "header-from", "some", "header_from", NULL},
+		{"J11", "weight", "100", "weight", "100"},
+		{"J11", "weight", "0", "weight", NULL},
+		{"J11", "weight", "101", "weight", NULL},
+		{"J11", "weight", "", "weight", NULL},
 	    },
 	  key[] =
 	      {
@@ -73,6 +77,9 @@ test_settings(struct fixture *f)
 		  {"A29", "quota-hour", "default", "quota_hour", NULL},
 		  {"A29", "priority", "9", "priority", "9"},
 		  {"A29", "priority", "10", "priority", NULL},
+		  {"C11", "retry", "over-night.2", "retry", "over-night.2"},
+		  {"C11", "retry", "a b", "retry", NULL},
+		  {"C11", "retry", "", "retry", ""},
 		  {"A8", "networks", "203.0.113.4", "networks", "203.0.113.4/32"},
 		  {"A5", "note", "", "note", ""},
 		  {"A5", "note", "a\tb", "note", NULL},
@@ -181,7 +188,7 @@ test_rotation(struct fixture *f)
 
 /* What the running policy would have been told. */
 struct heard {
-	char text[512];
+	char text[512], tenant[NAME_BYTES + 1];
 	int changes;
 	bool there;
 };
@@ -201,6 +208,14 @@ on_purge(void *ctx, const char *tenant, const char *user)
 
 	snprintf(h->text, sizeof(h->text), "purge %s/%s", tenant, user);
 	return h->there;
+}
+
+static void
+on_tenant(void *ctx, struct view name)
+{
+	struct heard *h = ctx;
+
+	snprintf(h->tenant, sizeof(h->tenant), VIEW_FMT, VIEW_ARG(name));
 }
 
 static void
@@ -231,7 +246,7 @@ static void
 test_containment(struct fixture *f)
 {
 	struct heard h = {.there = true};
-	const struct live live = {&h, on_quotas, on_pace, on_hold, on_purge, on_changed};
+	const struct live live = {&h, on_quotas, on_pace, on_hold, on_purge, on_tenant, on_changed};
 
 	is_int(run(f, "key purge", "user", "alice", NULL), 1, "purge of a key that sends");
 	store_set_live(f->store, &live);
@@ -276,6 +291,9 @@ test_containment(struct fixture *f)
 	       "bounced=30 bounced_of=200 pace_percent=25 slowed_until=5000000"),
 	    "A28 how its mail fares: %s", buf_cstr(&f->rows));
 	ok(strstr(buf_cstr(&f->rows), "quota-hour 99/10000"), "A29 use in tenant show");
+	*h.tenant = '\0';
+	is_int(SET(f, "tenant", "name", "acme", "weight", "3"), 0, "a weight");
+	is_str(h.tenant, "acme", "J11 the queue hears of it");
 	store_set_live(f->store, NULL);
 	is_int(run(f, "quota show", NULL), 1, "offline nobody knows");
 }
