@@ -7,6 +7,7 @@
 #include "lib/fault.h"
 #include "qmgr/authd.h"
 #include "qmgr/conn.h"
+#include "qmgr/dest.h"
 #include "qmgr/keyhold.h"
 #include "qmgr/list.h"
 #include "qmgr/logline.h"
@@ -95,10 +96,21 @@ source_address(const struct conf_source *s, bool v6)
 	return VIEW("");
 }
 
+/* For texts and traces: the domain of what waits first; a site has several. */
+static struct view
+next_hop(const struct lane *lane)
+{
+	const struct sched_item *next = sched_peek(&lane->sched);
+	const struct rcpt *r = next ? CONTAINER(next, struct item, sched)->head : NULL;
+
+	return view_str(r && r->dest ? r->dest->name : lane->route.host);
+}
+
 int
 conn_open(struct lane *lane)
 {
 	struct qmgr *q = lane->q;
+	const struct site *site = lane->route.site;
 	struct smtp *s = least_loaded(q);
 	const struct route *r = &lane->route;
 
@@ -116,12 +128,14 @@ conn_open(struct lane *lane)
 	q->conns_open++;
 	lane->opening++;
 	shape_connect(lane);
-	IPC_SEND(&s->ch, conn_open, .conn = c->id, .nexthop = view_str(r->host), .mx = r->mx,
+	IPC_SEND(&s->ch, conn_open, .conn = c->id, .nexthop = next_hop(lane), .mx = r->mx,
 	    .port = r->port, .tls = r->tls,
 	    .helo = view_str(r->source && *r->source->helo ? r->source->helo : q->set.helo),
 	    .auth = r->auth ? VIEW("relayhost") : VIEW(""), .idle_s = r->group->idle_s,
 	    .source = source_address(r->source, false), .source6 = source_address(r->source, true),
-	    .group = view_str(r->group->name));
+	    .group = view_str(r->group->name), .secure = site && site->secure,
+	    .implicit = site && site->implicit,
+	    .hosts = site ? view_of(site->hosts, site->hosts_bytes) : VIEW(""));
 	return 0;
 }
 
@@ -169,9 +183,9 @@ static struct job *
 job_new(struct conn *c, struct item *item)
 {
 	struct qmgr *q = c->smtp->q;
-	uint64_t until;
+	struct stop why;
 	uint32_t max = c->lane->shaper->group->recipients_per_message, n = 0;
-	uint32_t room = shape_room(c->lane, &until);
+	uint32_t room = shape_room(c->lane, &why);
 	size_t bytes = 0;
 
 	if (c->max_rcpts && c->max_rcpts < max)
@@ -224,6 +238,7 @@ send_job(const struct job *j)
 {
 	const struct message *m = j->m;
 	struct smtp *s = j->conn->smtp;
+	const struct lane *lane = j->conn->lane;
 	struct buf rcpts = BUF_INIT(50000), room = BUF_INIT(IPC_ADDR_MAX);
 	uint32_t attempt = 0;
 
@@ -238,9 +253,10 @@ send_job(const struct job *j)
 		.flags = m->rec.flags, .arrival_us = m->arrival_us, .received_us = m->received_us,
 		.active_us = m->active_us, .sender = sender, .sender_original = original,
 		.tenant = view_str(m->tenant->name), .user = m->user,
-		.lane = view_str(j->conn->lane->name), .attempt = attempt, .envid = m->envid,
+		.lane = view_str(lane->name), .attempt = attempt, .envid = m->envid,
 		.ret = m->ret, .tag = m->tag, .batch = m->batch, .label = m->label,
-		.copy = j->rcpts->kind == RCPT_COPY, .mt_priority = m->mt_priority, .rcpts = buf_view(&rcpts));
+		.copy = j->rcpts->kind == RCPT_COPY, .mt_priority = m->mt_priority, .site = lane->route.site ? view_str(lane->route.site->name) : view_str(lane->name),
+		.source_name = view_str(lane->source_name), .rcpts = buf_view(&rcpts));
 	buf_free(&rcpts);
 	buf_free(&room);
 	return rc;

@@ -10,12 +10,13 @@
 #include "qmgr/sched.h"
 
 struct shaper;
-
 struct conn;
+struct site;
 
 struct lane {
 	struct table_node node;
 	struct link runnable; /* in qmgr.runnable or qmgr.starved */
+	struct link site_link; /* in its site's lanes */
 	struct qmgr *q;
 	struct route route;
 	struct sched sched;
@@ -55,6 +56,9 @@ void lane_cut(struct rcpt *r);
 void lane_wake(struct lane *lane);
 void lanes_dispatch(struct loop_task *t); /* of qmgr.dispatch_task */
 void lanes_wake_all(struct qmgr *q);
+void lanes_wake_site(struct site *site);
+/* The hosts of the domain are others now: what waits for it at its former site finds its way anew. */
+void lanes_rehome(struct dest *d, struct site *from);
 /* A connection could not be set up; permanent: it never will be. */
 void lane_failed(struct lane *lane, const struct outcome *o, bool permanent);
 /* Ends a rest: the admin wants a try now. */
@@ -64,7 +68,6 @@ void lanes_unrest_all(struct qmgr *q);
 void lanes_feed_starved(struct qmgr *q);
 /* Frees lanes that nobody used for a while. */
 void lanes_sweep(struct qmgr *q);
-void lanes_free(struct qmgr *q);
 /* New settings: lanes get their group and source by name; what waits finds its way anew. */
 void lanes_rebind(struct qmgr *q);
 /* Counts of an item's recipients taken for a job: the first n, in a list of their own. */

@@ -9,6 +9,9 @@
  * loader   deferred recipients that are due     | compact   nearly dead segments
  * admin    mtactl                               | authd     what tenants did, their paces
  * keyhold  mail of frozen keys                  | special   simulator, returned mail, copies
+ * dest     domains and what DNS says of them    | site      MX sets
+ * way      which way a recipient goes           | dispatch  lanes that have something to do
+ * shape    limits and back-off                  |
  * sched, retry, route: pure decisions
  */
 #ifndef EKIDEN_QMGR_QMGR_H
@@ -98,6 +101,15 @@ struct outcomes {
 	struct loop_timer timer;
 };
 
+/* Domains that mail goes to (dest.c). */
+struct dests {
+	struct table names, queries;
+	struct link ask;
+	struct channel dnsd;
+	struct dest *last; /* looked up last */
+	bool attached;	   /* there was a dnsd */
+};
+
 struct qmgr {
 	struct daemon *d;
 	struct loop *loop;
@@ -109,6 +121,8 @@ struct qmgr {
 	struct counts counts;
 	struct pool pool;
 	struct store store;
+	struct dests dests;
+	struct table sites;
 	struct table shapers; /* limits (shape.c) */
 	struct table messages, lanes, tenants, conns, jobs, reports;
 	struct link writers, smtps;

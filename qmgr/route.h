@@ -14,6 +14,7 @@
 #include "lib/err.h"
 
 struct group;
+struct site;
 
 struct route_rules {
 	const struct relay *relayhost; /* host NULL: none */
@@ -32,6 +33,7 @@ struct route {
 	uint8_t tls;
 	bool auth;	/* to the relayhost, with its credentials */
 	bool copy;	/* of other mail: a lane of its own */
+	struct site *site; /* the hosts of an MX; NULL: `host` itself */
 	const struct group *group;	  /* never NULL in a lane */
 	const struct conf_source *source; /* NULL: the system's choice */
 };

@@ -57,6 +57,8 @@ struct sched_item *sched_peek(const struct sched *s);
 void sched_remove(struct sched *s, struct sched_item *item);
 /* Any item, for emptying; NULL: nothing waits. */
 struct sched_item *sched_any(const struct sched *s);
+/* Items in no order that matters, until visit() is false; it changes nothing. */
+void sched_each_item(const struct sched *s, bool (*visit)(void *ctx, struct sched_item *item), void *ctx);
 /* Tenants that wait, in the order of their turns. */
 void sched_each(const struct sched *s,
     void (*visit)(void *ctx, const void *tenant, size_t fresh, size_t retries), void *ctx);

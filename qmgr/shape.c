@@ -5,6 +5,7 @@
 #include "qmgr/list.h"
 #include "qmgr/logline.h"
 #include "qmgr/shape.h"
+#include "qmgr/site.h"
 
 enum { MINUTE_US = 60000000 };
 
@@ -17,14 +18,24 @@ struct share {
 };
 
 static struct shaper *
-find(struct qmgr *q, struct view name, uint64_t hash)
+find(struct qmgr *q, struct view key, uint64_t hash)
 {
 	for (struct table_node *n = table_first(&q->shapers, hash); n; n = table_next(n)) {
 		struct shaper *s = CONTAINER(n, struct shaper, node);
-		if (view_is(name, s->name))
+		if (view_is(key, s->key))
 			return s;
 	}
 	return NULL;
+}
+
+/* Whatever source and TLS policy lead to it: a site is one destination. Copies are counted for themselves. */
+static void
+put_key(const struct route *r, struct buf *key)
+{
+	if (*r->group->name)
+		buf_printf(key, "group %s", r->group->name);
+	else
+		buf_printf(key, "%s %s:%u", r->copy ? "copy" : "site", r->site ? r->site->key : r->host, r->port);
 }
 
 void
@@ -32,18 +43,21 @@ shape_join(struct lane *lane)
 {
 	struct qmgr *q = lane->q;
 	const struct group *g = lane->route.group;
-	struct view name = view_str(*g->name ? g->name : lane->name);
-	uint64_t hash = hash_view(name, *g->name != '\0');
-	struct shaper *s = find(q, name, hash);
+	struct buf key = BUF_INIT(2 * SITE_BYTES_MAX);
 
+	put_key(&lane->route, &key);
+	uint64_t hash = hash_view(buf_view(&key), 0);
+	struct shaper *s = find(q, buf_view(&key), hash);
 	if (s == NULL) {
 		s = x_calloc(1, sizeof(*s));
-		s->name = x_strndup(name);
+		s->key = x_strndup(buf_view(&key));
+		s->name = x_strdup(*g->name ? g->name : lane->name);
 		table_put(&q->shapers, &s->node, hash);
 	}
 	s->group = g;
 	s->lanes++;
 	lane->shaper = s;
+	buf_free(&key);
 }
 
 static void
@@ -82,6 +96,7 @@ sweep_one(void *ctx, struct table_node *n)
 	table_free(&s->tenants);
 	pace_free(&s->rate);
 	pace_free(&s->connect);
+	free(s->key);
 	free(s->name);
 	free(s);
 }
@@ -141,39 +156,79 @@ least(uint32_t a, uint32_t b)
 	return a < b ? a : b;
 }
 
+static void
+stop_at(struct stop *why, enum stop_cause cause, uint64_t until_us)
+{
+	*why = (struct stop){ .cause = cause, .until_us = until_us };
+}
+
+static void
+stop_count(struct stop *why, enum stop_cause cause, uint32_t used, uint32_t limit)
+{
+	*why = (struct stop){ .cause = cause, .used = used, .limit = limit };
+}
+
+/* What may go by a rate; 0 with *why. */
+static uint32_t
+rate_room(struct pace *p, const struct pace_limit *l, uint64_t now, enum stop_cause cause, struct stop *why)
+{
+	uint32_t room = pace_room(p, l, now);
+
+	if (room == 0)
+		*why = (struct stop){ cause, pace_next_us(p, l, now), p->used, l->n, l->per_ms };
+	return room;
+}
+
+/* What holds back all of a lane until a time. */
+static bool
+closed(const struct lane *lane, uint64_t now, struct stop *why)
+{
+	const struct shaper *s = lane->shaper;
+	uint64_t open = hours_until(lane, now);
+
+	if (lane->route.site && lane->route.site->state == SITE_RESOLVING)
+		stop_at(why, STOP_RESOLVING, 0);
+	else if (open > now)
+		stop_at(why, STOP_HOURS, open);
+	else if (lane->backoff.paused_until_us > now)
+		stop_at(why, STOP_PAUSED_BACKOFF, lane->backoff.paused_until_us);
+	else if (s->next_us > now)
+		stop_at(why, STOP_INTERVAL, s->next_us);
+	else
+		return false;
+	return true;
+}
+
 uint32_t
-shape_room(struct lane *lane, uint64_t *until_us)
+shape_room(struct lane *lane, struct stop *why)
 {
 	struct shaper *s = lane->shaper;
-	const struct group *g = s->group;
 	uint64_t now = qmgr_now(lane->q);
 
-	*until_us = hours_until(lane, now);
-	if (*until_us == now && lane->backoff.paused_until_us > now)
-		*until_us = lane->backoff.paused_until_us;
-	if (*until_us == now && s->next_us > now)
-		*until_us = s->next_us;
-	if (*until_us > now)
+	if (closed(lane, now, why))
 		return 0;
-	uint32_t room = pace_room(&s->rate, &g->rate, now);
-	uint32_t slowed = pace_room(&lane->slow_pace, &lane->backoff.cap, now);
-	if (room == 0)
-		*until_us = pace_next_us(&s->rate, &g->rate, now);
-	else if (slowed == 0)
-		*until_us = pace_next_us(&lane->slow_pace, &lane->backoff.cap, now);
-	return least(room, slowed);
+	uint32_t room = rate_room(&s->rate, &s->group->rate, now, STOP_RATE, why);
+	return least(room, room ? rate_room(&lane->slow_pace, &lane->backoff.cap, now, STOP_RATE_BACKOFF, why) : 0);
 }
 
 bool
-shape_tenant_full(struct lane *lane, const struct tenant *t)
+lane_tenant_stop(struct lane *lane, const struct tenant *t, struct stop *why)
 {
 	const struct group *g = lane->shaper->group;
+	uint64_t now_ms = loop_now_ms(lane->q->loop), now = qmgr_now(lane->q);
 
+	if (!sched_share_now(t->factor, now_ms)) {
+		stop_at(why, STOP_TENANT_PACE, now + sched_period_left_ms(now_ms) * 1000);
+		return true;
+	}
 	if (g->tenant_connections == 0 && g->tenant_rate.n == 0)
 		return false;
 	struct share *h = share_of(lane->shaper, t, false);
-	return h && ((g->tenant_connections && h->jobs >= g->tenant_connections) ||
-			pace_room(&h->pace, &g->tenant_rate, qmgr_now(lane->q)) == 0);
+	if (h && g->tenant_connections && h->jobs >= g->tenant_connections) {
+		stop_count(why, STOP_TENANT_CONNECTIONS, h->jobs, g->tenant_connections);
+		return true;
+	}
+	return h && rate_room(&h->pace, &g->tenant_rate, now, STOP_TENANT_RATE, why) == 0;
 }
 
 uint32_t
@@ -183,15 +238,46 @@ shape_window(const struct lane *lane)
 }
 
 uint32_t
-shape_connections(struct lane *lane, uint64_t *until_us)
+shape_connections(struct lane *lane, struct stop *why)
 {
+	struct qmgr *q = lane->q;
 	struct shaper *s = lane->shaper;
 	const struct group *g = s->group;
-	uint64_t now = qmgr_now(lane->q);
-	uint32_t room = pace_room(&s->connect, &g->connect_rate, now);
+	uint64_t now = qmgr_now(q), now_ms = loop_now_ms(q->loop);
+	uint32_t total = q->set.connections_total;
 
-	*until_us = room ? 0 : pace_next_us(&s->connect, &g->connect_rate, now);
-	return least(room, s->conns < g->connections ? g->connections - s->conns : 0);
+	if (now_ms < lane->open_after_ms) {
+		stop_at(why, STOP_CONNECT_PAUSE, now + (lane->open_after_ms - now_ms) * 1000);
+		return 0;
+	}
+	uint32_t room = rate_room(&s->connect, &g->connect_rate, now, STOP_CONNECT_RATE, why);
+	if (room == 0)
+		return 0;
+	if (s->conns >= g->connections) {
+		stop_count(why, STOP_CONNECTIONS, s->conns, g->connections);
+		return 0;
+	}
+	if (q->conns_open >= total) {
+		stop_count(why, STOP_CONNECTIONS_TOTAL, q->conns_open, total);
+		return 0;
+	}
+	return least(least(room, g->connections - s->conns), total - q->conns_open);
+}
+
+void
+lane_stop(struct lane *lane, struct stop *why)
+{
+	uint32_t have = lane->ready + lane->opening;
+	uint32_t window = window_size(&lane->window, shape_window(lane));
+
+	stop_at(why, STOP_NONE, 0);
+	if (shape_room(lane, why) == 0)
+		return;
+	/* Connections that are there may take it when they are free. */
+	if (shape_connections(lane, why) && have >= window && have)
+		stop_count(why, STOP_WINDOW, have, window);
+	else if (have && why->cause == STOP_CONNECT_RATE)
+		stop_count(why, STOP_NONE, 0, 0);
 }
 
 /* Whether anything is to be counted for single tenants. */

@@ -6,6 +6,7 @@
 #include "qmgr/authd.h"
 #include "qmgr/compact.h"
 #include "qmgr/conn.h"
+#include "qmgr/dest.h"
 #include "qmgr/keyhold.h"
 #include "qmgr/lane.h"
 #include "qmgr/list.h"
@@ -70,6 +71,7 @@ qmgr_prepare(void *state, struct daemon *d)
 	list_init(&q->starved);
 	list_init(&q->idle_conns);
 	list_init(&q->keyholds);
+	list_init(&q->dests.ask);
 	q->settle_task.run = message_settle_all;
 	q->dispatch_task.run = lanes_dispatch;
 	return q;
@@ -101,6 +103,8 @@ qmgr_configure(struct qmgr *q, struct err *e)
 	q->transport = map;
 	q->set = s;
 	q->set.groups = groups_new(c, &q->set.retry);
+	dests_stale(q);
+	sites_rebind(q);
 	lanes_rebind(q);
 	settings_free(&old);
 	return 0;
@@ -133,6 +137,7 @@ sweep(struct loop_timer *t)
 	jobs_recall_old(q);
 	lanes_sweep(q);
 	shapers_sweep(q);
+	dests_sweep(q);
 	loader_wake(q);
 	segments_serve(q);
 	loop_timer_set(q->loop, &q->sweep_timer, SWEEP_MS);
@@ -168,6 +173,8 @@ qmgr_peer(struct qmgr *q, enum role role, uint32_t instance, int fd)
 		smtp_attach(q, instance, fd);
 	else if (role == ROLE_AUTHD)
 		authd_attach(q, instance, fd);
+	else if (role == ROLE_DNSD)
+		dnsd_attach(q, instance, fd);
 	else
 		close(fd);
 }
@@ -181,6 +188,8 @@ qmgr_peer_gone(struct qmgr *q, enum role role, uint32_t instance)
 		smtp_detach(q, instance);
 	else if (role == ROLE_AUTHD)
 		authd_detach(q);
+	else if (role == ROLE_DNSD)
+		dnsd_detach(q);
 }
 
 /* In the last phase of the turn: nothing uses the store behind this. */
@@ -197,6 +206,7 @@ leave(struct loop_task *t)
 	smtp_detach(q, UINT32_MAX);
 	outcomes_tell(q);
 	authd_detach(q);
+	dnsd_detach(q);
 	keyhold_stop(q);
 	store_close(q);
 	segments_close(q);
