@@ -161,16 +161,6 @@ check_group(struct conf_parse *p, size_t i)
 		wrong(&a, "quiet", "nothing could ever be sent");
 }
 
-static bool
-date_valid(struct view v)
-{
-	uint64_t y, m, d;
-
-	return v.n == 10 && v.p[4] == '-' && v.p[7] == '-' && view_u64(view_first(v, 4), 9999, &y) &&
-	       y >= 1970 && view_u64(view_first(view_skip(v, 5), 2), 12, &m) && m &&
-	       view_u64(view_skip(v, 8), 31, &d) && d;
-}
-
 static void
 check_source(struct conf_parse *p, size_t i)
 {
@@ -178,6 +168,7 @@ check_source(struct conf_parse *p, size_t i)
 	struct at a = block_at(p, "source", i, s->name);
 	unsigned char raw[16];
 	unsigned v4 = 0, v6 = 0;
+	uint32_t day;
 
 	for (size_t k = 0; k < s->address.n; k++) {
 		bool is4 = inet_pton(AF_INET, s->address.v[k], raw) == 1;
@@ -192,7 +183,7 @@ check_source(struct conf_parse *p, size_t i)
 	if (*s->helo && !conf_host_valid(view_str(s->helo)))
 		wrong(&a, "helo", "\"%s\" is not a host name", s->helo);
 	check_name_or_none(&a, "warm-up", "warm-up", s->warm_up);
-	if (*s->warm_up && !date_valid(view_str(s->warm_up_start)))
+	if (*s->warm_up && !conf_parse_date(view_str(s->warm_up_start), &day))
 		wrong(&a, "warm-up-start", "\"%s\" is not a day such as 2026-12-31", s->warm_up_start);
 	if (!*s->warm_up && *s->warm_up_start)
 		wrong(&a, "warm-up-start", "needs warm-up");

@@ -4,6 +4,7 @@
 #include "qmgr/list.h"
 #include "qmgr/shape.h"
 #include "qmgr/site.h"
+#include "qmgr/source.h"
 
 void
 lane_wake(struct lane *lane)
@@ -41,6 +42,24 @@ wake_at(struct lane *lane, uint64_t until_us)
 		loop_timer_set(l, &lane->wake, ms);
 }
 
+/* All are taken: one that idles elsewhere makes room, or the next that ends. */
+static void
+starve(struct lane *lane, enum stop_cause cause)
+{
+	struct qmgr *q = lane->q;
+
+	if (cause == STOP_CONNECTIONS_TOTAL) {
+		link_cut(&lane->runnable);
+		list_put(&q->starved, &lane->runnable);
+		conn_close_idle(q, NULL, NULL);
+	}
+	if ((cause != STOP_CONNECTIONS && cause != STOP_SOURCE_CONNECTIONS) || link_in(&lane->slot))
+		return;
+	bool shared = cause == STOP_CONNECTIONS;
+	list_put(shared ? &lane->shaper->starved : &lane->route.source->starved, &lane->slot);
+	conn_close_idle(q, shared ? lane->shaper : NULL, shared ? NULL : lane->route.source);
+}
+
 static void
 open_connections(struct lane *lane)
 {
@@ -55,12 +74,8 @@ open_connections(struct lane *lane)
 	wake_at(lane, why.until_us);
 	while (want-- && conn_open(lane) == 0)
 		;
-	if (why.cause == STOP_CONNECTIONS_TOTAL && list_empty(&lane->conns)) {
-		/* All are taken: one that idles elsewhere makes room, or the next that ends. */
-		link_cut(&lane->runnable);
-		list_put(&q->starved, &lane->runnable);
-		conn_close_idle(q);
-	}
+	if (list_empty(&lane->conns))
+		starve(lane, why.cause);
 }
 
 static bool
@@ -75,6 +90,8 @@ dispatch(struct lane *lane)
 	struct stop why = { STOP_NONE };
 	struct conn *c;
 
+	if (lane->displaced)
+		lane_put_anew(lane);
 	wake_at(lane, shape_recover(lane));
 	while (may_give(lane, &why) && (c = least_loaded(lane, 1)) != NULL)
 		conn_give(c);
@@ -131,9 +148,24 @@ lanes_wake_site(struct site *site)
 		lane_wake(CONTAINER(l, struct lane, site_link));
 }
 
-void
-lanes_feed_starved(struct qmgr *q)
+static void
+feed(struct link *starved)
 {
+	if (list_empty(starved))
+		return;
+	struct lane *lane = CONTAINER(starved->next, struct lane, slot);
+	link_cut(&lane->slot);
+	lane_wake(lane);
+}
+
+void
+lanes_feed_starved(struct lane *lane)
+{
+	struct qmgr *q = lane->q;
+
+	feed(&lane->shaper->starved);
+	if (lane->route.source)
+		feed(&lane->route.source->starved);
 	if (!list_empty(&q->starved))
 		lane_wake(CONTAINER(q->starved.next, struct lane, runnable));
 }

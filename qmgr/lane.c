@@ -80,7 +80,6 @@ lane_get(struct qmgr *q, const struct route *route)
 		list_put(&site_ref(route->site)->lanes, &lane->site_link);
 	list_init(&lane->conns);
 	lane->wake.fire = on_wake;
-	lane->source_name = x_strdup(route->source ? route->source->name : "");
 	shape_join(lane);
 	table_put(&q->lanes, &lane->node, hash);
 	return lane;
@@ -98,6 +97,7 @@ static void
 lane_free(struct lane *lane)
 {
 	link_cut(&lane->runnable);
+	link_cut(&lane->slot);
 	loop_timer_cancel(lane->q->loop, &lane->wake);
 	pace_free(&lane->slow_pace);
 	shape_leave(lane);
@@ -106,7 +106,6 @@ lane_free(struct lane *lane)
 	if (lane->route.site)
 		site_unref(lane->q, lane->route.site);
 	free_reason(lane);
-	free(lane->source_name);
 	free(lane);
 }
 
@@ -325,9 +324,10 @@ sweep(void *ctx, struct table_node *n)
 	uint64_t now = loop_now_ms(lane->q->loop);
 
 	(void)ctx;
+	shape_recover(lane);
 	if (lane->sched.waiting)
 		lane_wake(lane);
-	else if (list_empty(&lane->conns) && now >= lane->rest_until_ms &&
+	else if (list_empty(&lane->conns) && now >= lane->rest_until_ms && !backoff_active(&lane->backoff) &&
 	    now - lane->idle_since_ms >= IDLE_MS)
 		lane_free(lane);
 }
@@ -344,13 +344,8 @@ rebind_one(void *ctx, struct table_node *n)
 	struct lane *lane = CONTAINER(n, struct lane, node);
 	struct qmgr *q = ctx;
 	const struct group *g = group_by_name(q->set.groups, view_str(lane->route.group->name));
-	const struct conf_source *source = NULL;
 
-	for (size_t i = 0; lane->route.source && i < q->d->conf->source_count; i++)
-		if (!strcmp(q->d->conf->source[i].name, lane->source_name))
-			source = &q->d->conf->source[i];
 	lane->route.group = g ? g : &q->set.groups->general;
-	lane->route.source = source;
 	lane->shaper->group = lane->route.group;
 }
 
@@ -390,6 +385,23 @@ empty_one(void *ctx, struct table_node *n)
 
 	while ((s = sched_any(&lane->sched)) != NULL)
 		move_out(ctx, CONTAINER(s, struct item, sched)->head);
+}
+
+void
+lane_displace(struct lane *lane)
+{
+	lane->displaced = true;
+	lane_wake(lane);
+}
+
+void
+lane_put_anew(struct lane *lane)
+{
+	struct movers v = { .end = &v.list };
+
+	lane->displaced = false;
+	empty_one(&v, &lane->node);
+	put_anew(&v);
 }
 
 void

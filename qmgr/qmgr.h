@@ -11,7 +11,8 @@
  * keyhold  mail of frozen keys                  | special   simulator, returned mail, copies
  * dest     domains and what DNS says of them    | site      MX sets
  * way      which way a recipient goes           | dispatch  lanes that have something to do
- * shape    limits and back-off                  |
+ * shape    limits and back-off                  | source    sources, pools, their health
+ * keep     paces that outlive the process       |
  * sched, retry, route: pure decisions
  */
 #ifndef EKIDEN_QMGR_QMGR_H
@@ -110,6 +111,17 @@ struct dests {
 	bool attached;	   /* there was a dnsd */
 };
 
+struct sources {
+	struct table names;
+	struct source_pool *pools;
+	size_t npools;
+};
+
+/* Changes that keep.c has to write. */
+struct kept {
+	struct link paces, uses;
+};
+
 struct qmgr {
 	struct daemon *d;
 	struct loop *loop;
@@ -123,6 +135,8 @@ struct qmgr {
 	struct store store;
 	struct dests dests;
 	struct table sites;
+	struct sources sources;
+	struct kept kept;
 	struct table shapers; /* limits (shape.c) */
 	struct table messages, lanes, tenants, conns, jobs, reports;
 	struct link writers, smtps;
@@ -172,6 +186,8 @@ qmgr_id(struct qmgr *q)
 {
 	return ++q->last_id;
 }
+/* Of the host's local time to UTC, then. */
+int32_t host_offset_s(uint64_t wall_us);
 /* Interned; lives as long as the process. */
 struct tenant *tenant_get(struct qmgr *q, struct view name);
 

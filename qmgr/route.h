@@ -15,6 +15,7 @@
 
 struct group;
 struct site;
+struct source;
 
 struct route_rules {
 	const struct relay *relayhost; /* host NULL: none */
@@ -35,7 +36,7 @@ struct route {
 	bool copy;	/* of other mail: a lane of its own */
 	struct site *site; /* the hosts of an MX; NULL: `host` itself */
 	const struct group *group;	  /* never NULL in a lane */
-	const struct conf_source *source; /* NULL: the system's choice */
+	struct source *source; /* NULL: the system's choice */
 };
 
 /* 0, or -1: ERR_PERM returns the message, ERR_TEMP tries again later. `domain` as the sender wrote it. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include <stdlib.h>
-#include <time.h>
 
+#include "qmgr/keep.h"
 #include "qmgr/list.h"
 #include "qmgr/logline.h"
 #include "qmgr/shape.h"
@@ -29,13 +29,42 @@ find(struct qmgr *q, struct view key, uint64_t hash)
 }
 
 /* Whatever source and TLS policy lead to it: a site is one destination. Copies are counted for themselves. */
-static void
-put_key(const struct route *r, struct buf *key)
+void
+shape_key(const struct route *r, struct buf *key)
 {
 	if (*r->group->name)
 		buf_printf(key, "group %s", r->group->name);
 	else
 		buf_printf(key, "%s %s:%u", r->copy ? "copy" : "site", r->site ? r->site->key : r->host, r->port);
+}
+
+static struct shaper *
+get(struct qmgr *q, struct view key, const char *name)
+{
+	uint64_t hash = hash_view(key, 0);
+	struct shaper *s = find(q, key, hash);
+
+	if (s)
+		return s;
+	s = x_calloc(1, sizeof(*s));
+	s->key = x_strndup(key);
+	s->name = x_strdup(name);
+	list_init(&s->starved);
+	table_put(&q->shapers, &s->node, hash);
+	return s;
+}
+
+struct shaper *
+shaper_of_group(struct qmgr *q, const struct group *g)
+{
+	const struct route r = { .group = g };
+	struct buf key = BUF_INIT(SITE_BYTES_MAX);
+
+	shape_key(&r, &key);
+	struct shaper *s = get(q, buf_view(&key), g->name);
+	s->group = g;
+	buf_free(&key);
+	return s;
 }
 
 void
@@ -45,15 +74,8 @@ shape_join(struct lane *lane)
 	const struct group *g = lane->route.group;
 	struct buf key = BUF_INIT(2 * SITE_BYTES_MAX);
 
-	put_key(&lane->route, &key);
-	uint64_t hash = hash_view(buf_view(&key), 0);
-	struct shaper *s = find(q, buf_view(&key), hash);
-	if (s == NULL) {
-		s = x_calloc(1, sizeof(*s));
-		s->key = x_strndup(buf_view(&key));
-		s->name = x_strdup(*g->name ? g->name : lane->name);
-		table_put(&q->shapers, &s->node, hash);
-	}
+	shape_key(&lane->route, &key);
+	struct shaper *s = get(q, buf_view(&key), *g->name ? g->name : lane->name);
 	s->group = g;
 	s->lanes++;
 	lane->shaper = s;
@@ -87,10 +109,11 @@ sweep_one(void *ctx, struct table_node *n)
 
 	if (s->lanes)
 		return;
-	bool holds = s->group && (pace_room(&s->rate, &s->group->rate, now) < s->group->rate.n ||
-				     pace_room(&s->connect, &s->group->connect_rate, now) < s->group->connect_rate.n);
+	bool holds = pace_room(&s->rate, &s->group->rate, now) < s->group->rate.n ||
+	    pace_room(&s->connect, &s->group->connect_rate, now) < s->group->connect_rate.n;
 	if (holds)
 		return;
+	keep_drop_pace(q, s);
 	table_del(&q->shapers, n);
 	table_each(&s->tenants, free_share, &s->tenants);
 	table_free(&s->tenants);
@@ -99,6 +122,22 @@ sweep_one(void *ctx, struct table_node *n)
 	free(s->key);
 	free(s->name);
 	free(s);
+}
+
+static void
+rebind_one(void *ctx, struct table_node *n)
+{
+	struct qmgr *q = ctx;
+	struct shaper *s = CONTAINER(n, struct shaper, node);
+	const struct group *g = group_by_name(q->set.groups, view_str(s->group->name));
+
+	s->group = g ? g : &q->set.groups->general;
+}
+
+void
+shapers_rebind(struct qmgr *q)
+{
+	table_each(&q->shapers, rebind_one, q);
 }
 
 void
@@ -123,15 +162,6 @@ share_of(struct shaper *s, const struct tenant *t, bool make)
 	h->tenant = t;
 	table_put(&s->tenants, &h->node, hash);
 	return h;
-}
-
-static int32_t
-host_offset_s(uint64_t wall_us)
-{
-	time_t now = (time_t)(wall_us / 1000000);
-	struct tm tm;
-
-	return localtime_r(&now, &tm) ? (int32_t)tm.tm_gmtoff : 0;
 }
 
 /* When the group's hours let mail go, in queue time; now: they do. */
@@ -208,7 +238,9 @@ shape_room(struct lane *lane, struct stop *why)
 	if (closed(lane, now, why))
 		return 0;
 	uint32_t room = rate_room(&s->rate, &s->group->rate, now, STOP_RATE, why);
-	return least(room, room ? rate_room(&lane->slow_pace, &lane->backoff.cap, now, STOP_RATE_BACKOFF, why) : 0);
+	if (room)
+		room = least(room, rate_room(&lane->slow_pace, &lane->backoff.cap, now, STOP_RATE_BACKOFF, why));
+	return room ? least(room, source_room(lane, why)) : 0;
 }
 
 bool
@@ -261,7 +293,7 @@ shape_connections(struct lane *lane, struct stop *why)
 		stop_count(why, STOP_CONNECTIONS_TOTAL, q->conns_open, total);
 		return 0;
 	}
-	return least(least(room, g->connections - s->conns), total - q->conns_open);
+	return least(least(room, g->connections - s->conns), least(total - q->conns_open, source_connections(lane, why)));
 }
 
 void
@@ -295,6 +327,8 @@ shape_begin(struct lane *lane, struct tenant *t, uint32_t n)
 	uint64_t now = qmgr_now(lane->q);
 
 	pace_take(&s->rate, &g->rate, now, n);
+	keep_pace(lane->q, s);
+	source_begin(lane, n);
 	pace_take(&lane->slow_pace, &lane->backoff.cap, now, n);
 	if (now - lane->minute_us >= MINUTE_US) {
 		lane->last_minute = now - lane->minute_us < 2 * MINUTE_US ? lane->this_minute : 0;
@@ -318,6 +352,7 @@ shape_end(struct lane *lane, struct tenant *t, uint32_t untried)
 	struct share *h = by_tenant(s->group) ? share_of(s, t, false) : NULL;
 
 	pace_give_back(&s->rate, untried);
+	source_give_back(lane, untried);
 	if (h == NULL || h->jobs == 0)
 		return;
 	h->jobs--;
@@ -330,6 +365,8 @@ void
 shape_connect(struct lane *lane)
 {
 	lane->shaper->conns++;
+	if (lane->route.source)
+		lane->route.source->conns++;
 	pace_take(&lane->shaper->connect, &lane->shaper->group->connect_rate, qmgr_now(lane->q), 1);
 }
 
@@ -337,6 +374,8 @@ void
 shape_disconnect(struct lane *lane)
 {
 	lane->shaper->conns--;
+	if (lane->route.source)
+		lane->route.source->conns--;
 }
 
 /* Back-off. */
@@ -359,22 +398,32 @@ order_for(const struct lane *lane, struct view throttle, uint8_t event)
 }
 
 static void
-tell(const struct lane *lane, enum event_type type, struct view rule, const struct outcome *why)
+tell(const struct lane *lane, enum event_type type, struct view rule, const struct outcome *why, struct view what)
 {
-	struct buf text = BUF_INIT(128);
-	struct event e = { .type = type, .lane = view_str(lane->name) };
+	const struct source *source = lane->route.source;
+	struct event e = { .type = type, .lane = view_str(lane->name), .site = view_str(lane->shaper->name),
+		.source.name = view_str(source ? source->name : "") };
 
-	backoff_text(&lane->backoff, qmgr_now(lane->q), &text);
 	if (why) {
 		e.code = why->code;
 		e.esc = why->esc;
 		e.text = why->text;
 		e.relay = why->relay;
 	}
-	log_info("lane %s: %s%s%s%.*s", lane->name, type == EVENT_throttled ? "slowed to " : "released",
-	    buf_cstr(&text), rule.n ? ", throttle " : "", (int)rule.n, rule.p);
+	log_info("lane %s%s%s: %.*s%s%.*s", lane->name, source ? " from " : "", source ? source->name : "",
+	    VIEW_ARG(what), rule.n ? ", throttle " : "", VIEW_ARG(rule));
 	event_write(&e);
-	buf_free(&text);
+}
+
+/* false: there is no source to suspend. */
+static bool
+suspend(struct lane *lane, const struct backoff_order *o, struct view throttle, const struct outcome *why)
+{
+	if (o->action != BACKOFF_SUSPEND || lane->route.source == NULL)
+		return false;
+	source_suspend(lane, o->for_s ? o->for_s : BACKOFF_STEP_S);
+	tell(lane, EVENT_throttled, throttle, why, VIEW("its source is suspended"));
+	return true;
 }
 
 void
@@ -383,11 +432,20 @@ shape_signal(struct lane *lane, struct view throttle, uint8_t event, const struc
 	const struct backoff_order *o = order_for(lane, throttle, event);
 	uint64_t now = qmgr_now(lane->q);
 	uint32_t rate = lane->this_minute + (now - lane->minute_us < MINUTE_US ? lane->last_minute : 0);
+	struct buf text = BUF_INIT(128);
 
-	if (o == NULL || !backoff_signal(&lane->backoff, o, now, rate, lane->ready + lane->opening))
+	if (o == NULL || suspend(lane, o, throttle, why))
+		return;
+	struct backoff_order order = *o;
+	if (order.action == BACKOFF_SUSPEND) /* the system's choice of address is the only one */
+		order.action = BACKOFF_PAUSE;
+	if (!backoff_signal(&lane->backoff, &order, now, rate, lane->ready + lane->opening))
 		return;
 	pace_free(&lane->slow_pace);
-	tell(lane, EVENT_throttled, throttle, why);
+	buf_puts(&text, "slowed to ");
+	backoff_text(&lane->backoff, now, &text);
+	tell(lane, EVENT_throttled, throttle, why, buf_view(&text));
+	buf_free(&text);
 	lane_wake(lane);
 }
 
@@ -398,7 +456,7 @@ shape_recover(struct lane *lane)
 		return 0;
 	if (backoff_recover(&lane->backoff, qmgr_now(lane->q)) && !backoff_active(&lane->backoff)) {
 		pace_free(&lane->slow_pace);
-		tell(lane, EVENT_released, VIEW(""), NULL);
+		tell(lane, EVENT_released, VIEW(""), NULL, VIEW("released"));
 	}
 	return backoff_next_us(&lane->backoff);
 }

@@ -17,9 +17,16 @@ struct shaper {
 	uint32_t lanes, conns;
 	struct pace rate, connect;
 	uint64_t next_us; /* `interval`: not before */
+	struct link starved; /* lanes without a connection, which wait for one of others */
+	struct link dirty;   /* in qmgr.kept.paces: the pace is to be written */
+	bool stored;	     /* its pace has a row */
 	struct table tenants;
 };
 
+/* The key of the shaper that a route leads to. */
+void shape_key(const struct route *r, struct buf *key);
+/* That of a named group; made when it is not there. */
+struct shaper *shaper_of_group(struct qmgr *q, const struct group *g);
 /* By the lane's group; shape_leave() before the lane goes. */
 void shape_join(struct lane *lane);
 void shape_leave(struct lane *lane);
@@ -43,6 +50,8 @@ void shape_disconnect(struct lane *lane);
 
 /* Steps of recovery that are due; when the next one is (queue time), 0: none. */
 uint64_t shape_recover(struct lane *lane);
+/* New settings: shapers get their groups by name, while the former ones are still there. */
+void shapers_rebind(struct qmgr *q);
 /* Frees what no lane uses and no pace keeps. */
 void shapers_sweep(struct qmgr *q);
 

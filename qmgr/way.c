@@ -1,33 +1,26 @@
 /* SPDX-License-Identifier: ISC */
 #include "lib/addr.h"
+#include "qmgr/shape.h"
+#include "qmgr/source.h"
 #include "qmgr/special.h"
 #include "qmgr/store.h"
 #include "qmgr/way.h"
 
-/* The same message has the same source each time. */
-static const struct conf_source *
-source_of(const struct qmgr *q, const struct conf_route *rule, const struct group *g, uint64_t qid)
+/* The same message has the same source each time, as long as it can be used. */
+static struct source *
+source_for(struct qmgr *q, const struct conf_route *rule, const struct way *w, uint64_t qid)
 {
-	const struct conf *c = q->d->conf;
-	struct view pool = view_str(rule && *rule->pool ? rule->pool : g->pool);
-	struct view source = view_str(rule ? rule->source : "");
-	uint64_t total = 0, at = 0;
+	struct view pool = view_str(rule && *rule->pool ? rule->pool : w->route.group->pool);
+	struct buf key = BUF_INIT(2 * SITE_BYTES_MAX);
 
-	for (size_t i = 0; source.n == 0 && i < c->pool_count; i++) {
-		const struct conf_members *m = &c->pool[i].source;
-		if (!view_is(pool, c->pool[i].name))
-			continue;
-		for (size_t k = 0; k < m->n; k++)
-			total += m->v[k].weight;
-		at = hash_u64(qid) % total;
-		for (size_t k = 0; k < m->n && source.n == 0; at -= m->v[k++].weight)
-			if (at < m->v[k].weight)
-				source = view_str(m->v[k].name);
-	}
-	for (size_t i = 0; source.n && i < c->source_count; i++)
-		if (view_is(source, c->source[i].name))
-			return &c->source[i];
-	return NULL;
+	if (rule && *rule->source)
+		return source_by_name(q, view_str(rule->source));
+	if (pool.n == 0)
+		return NULL;
+	shape_key(&w->route, &key);
+	struct source *s = source_of_pool(q, pool, buf_view(&key), qid);
+	buf_free(&key);
+	return s;
 }
 
 /* The hosts of the domain that the route leads to, unless it leads to a host. */
@@ -95,8 +88,8 @@ by_rules(const struct rcpt *r, struct view domain, struct way *out, int normal_r
 		return -1;
 	out->route.tls = g->tls;
 	out->route.group = g;
-	out->route.source = source_of(q, rule, g, r->m->qid);
 	find_hosts(q, out);
+	out->route.source = source_for(q, rule, out, r->m->qid);
 	return 0;
 }
 
