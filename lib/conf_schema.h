@@ -33,7 +33,7 @@
 #define CONF_CHOICE_reset(X) X(default, "default") X(slow, "slow") X(pause, "pause") X(ignore, "ignore")
 #define CONF_CHOICE_hop_tls(X)                                                                     \
 	X(default, "default") X(none, "none") X(may, "may") X(encrypt, "encrypt") X(verify, "verify")
-#define CONF_CHOICE_action(X) X(slow, "slow") X(pause, "pause") X(one, "one")
+#define CONF_CHOICE_action(X) X(slow, "slow") X(pause, "pause") X(one, "one") X(suspend, "suspend")
 #define CONF_CHOICES(C)                                                                            \
 	C(tls) C(policy) C(received) C(method) C(level) C(version) C(canon) C(unsigned) \
 	C(header_from) C(duplicates) C(failure) C(reset) C(hop_tls) C(action)
@@ -301,7 +301,8 @@
 	D(list, group, "group", "", 0, 64, "Of these groups only.")                                \
 	D(list, mx, "mx", "", 0, 64, "Of hosts with names like these only; * stands for any characters.") \
 	D(choice_action, action, "action", "slow", 0, 0,                                           \
-	    "slow: to a part of the pace; pause: nothing for a time; one: one connection for a time.")                          \
+	    "slow: to a part of the pace; pause: nothing for a time; one: one connection for a time; " \
+	    "suspend: the source is not used for this group for a time.")                          \
 	D(number, factor, "factor", "50", 1, 99, "Percent of the pace that is kept.")              \
 	D(duration, for_s, "for", "5m", 1, 604800, "The time, and how long each step of recovery takes.")
 
