@@ -53,7 +53,11 @@ starve(struct lane *lane, enum stop_cause cause)
 		list_put(&q->starved, &lane->runnable);
 		conn_close_idle(q, NULL, NULL);
 	}
-	if ((cause != STOP_CONNECTIONS && cause != STOP_SOURCE_CONNECTIONS) || link_in(&lane->slot))
+	if (link_in(&lane->slot))
+		return;
+	if (cause == STOP_RESERVED)
+		list_put(&q->untried, &lane->slot);
+	if (cause != STOP_CONNECTIONS && cause != STOP_SOURCE_CONNECTIONS)
 		return;
 	bool shared = cause == STOP_CONNECTIONS;
 	list_put(shared ? &lane->shaper->starved : &lane->route.source->starved, &lane->slot);
@@ -64,13 +68,15 @@ static void
 open_connections(struct lane *lane)
 {
 	struct qmgr *q = lane->q;
-	struct stop why = { STOP_NONE };
+	struct stop why = { .cause = STOP_NONE };
 	const struct sched_want w = { .waiting = lane->sched.waiting, .opening = lane->opening,
 		.open = lane->ready, .window = window_size(&lane->window, shape_window(lane)),
 		.room = shape_connections(lane, &why), .total = q->set.connections_total,
 		.total_used = q->conns_open, .proven = lane->proven };
 	uint32_t want = sched_connections(&w);
 
+	if (want == 0 && !lane->proven && sched_reserved(w.total, w.total_used))
+		why.cause = STOP_RESERVED;
 	wake_at(lane, why.until_us);
 	while (want-- && conn_open(lane) == 0)
 		;
@@ -87,7 +93,7 @@ may_give(struct lane *lane, struct stop *why)
 static void
 dispatch(struct lane *lane)
 {
-	struct stop why = { STOP_NONE };
+	struct stop why = { .cause = STOP_NONE };
 	struct conn *c;
 
 	if (lane->displaced)
@@ -166,6 +172,8 @@ lanes_feed_starved(struct lane *lane)
 	feed(&lane->shaper->starved);
 	if (lane->route.source)
 		feed(&lane->route.source->starved);
+	if (!sched_reserved(q->set.connections_total, q->conns_open))
+		feed(&q->untried);
 	if (!list_empty(&q->starved))
 		lane_wake(CONTAINER(q->starved.next, struct lane, runnable));
 }

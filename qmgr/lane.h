@@ -17,7 +17,7 @@ struct lane {
 	struct table_node node;
 	struct link runnable; /* in qmgr.runnable or qmgr.starved */
 	struct link site_link; /* in its site's lanes */
-	struct link slot;      /* in starved of its shaper or source */
+	struct link slot;      /* in starved of its shaper or source, or qmgr.untried */
 	struct qmgr *q;
 	struct route route;
 	struct sched sched;

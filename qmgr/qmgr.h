@@ -153,6 +153,7 @@ struct qmgr {
 	struct link settle; /* messages whose states changed */
 	struct loop_task settle_task;
 	struct link runnable, starved; /* lanes */
+	struct link untried; /* lanes that may have no connection of the last quarter */
 	struct loop_task dispatch_task;
 	struct link idle_conns;
 	uint32_t conns_open;

@@ -372,7 +372,8 @@ sched_connections(const struct sched_want *w)
 	uint32_t have = w->opening + w->open, window = w->window;
 
 	if (!w->proven)
-		window = w->total_used > w->total / 2 ? 1 : (window + 1) / 2;
+		window = sched_reserved(w->total, w->total_used) ? 0 :
+		    w->total_used > w->total / 2 ? 1 : (window + 1) / 2;
 	if (w->waiting <= w->opening || have >= window)
 		return 0;
 	uint32_t want = window - have;

@@ -299,17 +299,17 @@ shape_connections(struct lane *lane, struct stop *why)
 void
 lane_stop(struct lane *lane, struct stop *why)
 {
-	uint32_t have = lane->ready + lane->opening;
+	const struct qmgr *q = lane->q;
+	uint32_t have = lane->ready + lane->opening, total = q->set.connections_total;
 	uint32_t window = window_size(&lane->window, shape_window(lane));
 
 	stop_at(why, STOP_NONE, 0);
-	if (shape_room(lane, why) == 0)
+	if (shape_room(lane, why) == 0 || shape_connections(lane, why) == 0)
 		return;
-	/* Connections that are there may take it when they are free. */
-	if (shape_connections(lane, why) && have >= window && have)
+	if (have >= window)
 		stop_count(why, STOP_WINDOW, have, window);
-	else if (have && why->cause == STOP_CONNECT_RATE)
-		stop_count(why, STOP_NONE, 0, 0);
+	else if (!lane->proven && sched_reserved(total, q->conns_open))
+		stop_count(why, STOP_RESERVED, q->conns_open, total);
 }
 
 /* Whether anything is to be counted for single tenants. */

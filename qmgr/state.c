@@ -80,6 +80,7 @@ qmgr_prepare(void *state, struct daemon *d)
 	list_init(&q->settle);
 	list_init(&q->runnable);
 	list_init(&q->starved);
+	list_init(&q->untried);
 	list_init(&q->idle_conns);
 	list_init(&q->keyholds);
 	list_init(&q->dests.ask);
@@ -154,6 +155,8 @@ sweep(struct loop_timer *t)
 	shapers_sweep(q);
 	dests_sweep(q);
 	sources_sweep(q);
+	log_debug("sweep: %zu lanes, %zu sites, %zu domains, %zu limits", q->lanes.count, q->sites.count,
+	    q->dests.names.count, q->shapers.count);
 	loader_wake(q);
 	segments_serve(q);
 	loop_timer_set(q->loop, &q->sweep_timer, SWEEP_MS);

@@ -29,6 +29,7 @@
 	X(CONNECTIONS, "connections")                                                              \
 	X(SOURCE_CONNECTIONS, "the connections of its source")                                     \
 	X(CONNECTIONS_TOTAL, "connections-total")                                                  \
+	X(RESERVED, "the last quarter of connections-total, which is for destinations that work")  \
 	X(WINDOW, "connections that the destination takes at present")
 
 enum stop_cause {
