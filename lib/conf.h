@@ -194,6 +194,8 @@ void conf_each(const struct conf *c, bool all,
 bool conf_parse_duration(struct view v, uint64_t *seconds);
 bool conf_parse_size(struct view v, uint64_t *bytes);
 bool conf_parse_rate(struct view v, struct conf_rate *out);
+/* "2026-12-31": days since 1970-01-01. false: no day. */
+bool conf_parse_date(struct view v, uint32_t *day);
 bool conf_parse_cidr(struct view v, struct cidr *out);
 bool conf_parse_hostport(struct view v, struct hostport *out); /* out->text is owned */
 /* "unix:PATH" or "inet:" and a hostport; `len` is 0 on failure. */

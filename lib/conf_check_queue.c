@@ -168,6 +168,7 @@ check_source(struct conf_parse *p, size_t i)
 	struct at a = block_at(p, "source", i, s->name);
 	unsigned char raw[16];
 	unsigned v4 = 0, v6 = 0;
+	uint32_t day;
 
 	for (size_t k = 0; k < s->address.n; k++) {
 		bool is4 = inet_pton(AF_INET, s->address.v[k], raw) == 1;
@@ -181,6 +182,23 @@ check_source(struct conf_parse *p, size_t i)
 		wrong(&a, "address", "more than one of a family: make it two sources");
 	if (*s->helo && !conf_host_valid(view_str(s->helo)))
 		wrong(&a, "helo", "\"%s\" is not a host name", s->helo);
+	check_name_or_none(&a, "warm-up", "warm-up", s->warm_up);
+	if (*s->warm_up && !conf_parse_date(view_str(s->warm_up_start), &day))
+		wrong(&a, "warm-up-start", "\"%s\" is not a day such as 2026-12-31", s->warm_up_start);
+	if (!*s->warm_up && *s->warm_up_start)
+		wrong(&a, "warm-up-start", "needs warm-up");
+}
+
+static void
+check_plan(struct conf_parse *p, size_t i)
+{
+	const struct conf_warm_up *w = &p->conf->warm_up[i];
+	struct at a = block_at(p, "warm-up", i, w->name);
+	uint64_t x;
+
+	for (size_t k = 0; k < w->daily.n; k++)
+		if (!view_u64(view_str(w->daily.v[k]), UINT32_MAX - 1, &x) || x == 0)
+			wrong(&a, "daily", "\"%s\" is not a number over 0", w->daily.v[k]);
 }
 
 static void
@@ -206,6 +224,7 @@ check_route(struct conf_parse *p, size_t i)
 
 	check_to(&a, &r->to);
 	check_address_words(&a, "from", &r->from);
+	check_address_words(&a, "header-from", &r->header_from);
 	check_name_or_none(&a, "source", "source", r->source);
 	check_name_or_none(&a, "pool", "pool", r->pool);
 	check_name_or_none(&a, "group", "group", r->group);
@@ -365,7 +384,7 @@ conf_check_queue(struct conf_parse *p)
 		size_t count;
 		void (*check)(struct conf_parse *p, size_t i);
 	} blocks[] = { { c->group_count, check_group }, { c->source_count, check_source },
-		{ c->pool_count, check_pool },
+		{ c->pool_count, check_pool }, { c->warm_up_count, check_plan },
 		{ c->route_count, check_route }, { c->throttle_count, check_throttle } };
 
 	check_retries(p);

@@ -82,6 +82,32 @@ print_rate(const struct conf_kind *k, const void *at, struct buf *out)
 	conf_kind_duration.print(&conf_kind_duration, &per, out);
 }
 
+/* "2026-12-31". */
+
+static bool
+leap(uint64_t y)
+{
+	return (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
+}
+
+bool
+conf_parse_date(struct view v, uint32_t *day)
+{
+	static const uint8_t length[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+	uint64_t y, m, d, n = 0;
+
+	if (v.n != 10 || v.p[4] != '-' || v.p[7] != '-' || !view_u64(view_first(v, 4), 9999, &y) || y < 1970 ||
+	    !view_u64(view_first(view_skip(v, 5), 2), 12, &m) || m == 0 || !view_u64(view_skip(v, 8), 31, &d) ||
+	    d == 0 || d > length[m - 1] + (uint64_t)(m == 2 && leap(y)))
+		return false;
+	for (uint64_t i = 1970; i < y; i++)
+		n += 365 + leap(i);
+	for (uint64_t i = 1; i < m; i++)
+		n += length[i - 1] + (uint64_t)(i == 2 && leap(y));
+	*day = (uint32_t)(n + d - 1);
+	return true;
+}
+
 /* "22:00-07:00". */
 
 static bool

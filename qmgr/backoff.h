@@ -14,7 +14,8 @@
 enum backoff_action {
 	BACKOFF_SLOW,	/* to `percent` of the rate and connections it had just now */
 	BACKOFF_PAUSE,	/* nothing for `for_s`, then as after SLOW */
-	BACKOFF_ONE	/* one connection for `for_s`, then as after SLOW */
+	BACKOFF_ONE,	/* one connection for `for_s`, then as after SLOW */
+	BACKOFF_SUSPEND /* the source is not used for this group for `for_s`: the caller's work */
 };
 
 enum {

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "lib/addr.h"
+#include "lib/ipc.h"
 #include "lib/throttle.h"
 #include "qmgr/group.h"
 
@@ -138,6 +139,8 @@ add_domains(struct groups *g)
 
 	for (size_t i = 0; i < c->group_count; i++)
 		n += c->group[i].domains.n;
+	for (size_t i = 0; i < c->group_count; i++)
+		g->by_mx |= c->group[i].mx.n > 0;
 	g->domains = x_calloc(n, sizeof(*g->domains));
 	for (size_t i = 0; i < c->group_count; i++)
 		for (size_t k = 0; k < c->group[i].domains.n; k++)
@@ -150,7 +153,8 @@ static void
 add_throttles(struct groups *g)
 {
 	static const enum backoff_action actions[] = { [CONF_ACTION_slow] = BACKOFF_SLOW,
-		[CONF_ACTION_pause] = BACKOFF_PAUSE, [CONF_ACTION_one] = BACKOFF_ONE };
+		[CONF_ACTION_pause] = BACKOFF_PAUSE, [CONF_ACTION_one] = BACKOFF_ONE,
+		[CONF_ACTION_suspend] = BACKOFF_SUSPEND };
 
 	g->throttles = x_calloc(g->conf->throttle_count, sizeof(*g->throttles));
 	for (size_t i = 0; i < g->conf->throttle_count; i++) {
@@ -254,6 +258,32 @@ group_of_domain(const struct groups *g, struct view domain)
 	return found ? found : &g->general;
 }
 
+static const struct group *
+group_of_host(const struct groups *g, struct view name)
+{
+	for (size_t i = 0; i < g->n; i++)
+		for (size_t k = 0; k < g->conf->group[i].mx.n; k++)
+			if (glob_match(view_str(g->conf->group[i].mx.v[k]), name))
+				return &g->v[i];
+	return NULL;
+}
+
+const struct group *
+group_of_mx(const struct groups *g, struct view hosts)
+{
+	const struct group *found = NULL;
+	struct ipc_mx_host h;
+	uint16_t best = UINT16_MAX;
+
+	while (g->by_mx && found == NULL && ipc_next(&ipc_desc_mx_host, &hosts, &h)) {
+		if (h.pref > best)
+			break;
+		best = h.pref;
+		found = group_of_host(g, h.name);
+	}
+	return found;
+}
+
 const struct group *
 group_by_name(const struct groups *g, struct view name)
 {
@@ -320,6 +350,7 @@ route_choose(const struct groups *g, const struct route_facts *f)
 	for (size_t i = 0; i < g->conf->route_count; i++) {
 		const struct conf_route *r = &g->conf->route[i];
 		if (to_fits(&r->to, f) && address_fits(&r->from, f->sender) &&
+		    address_fits(&r->header_from, f->header_from) &&
 		    glob_list_match(&r->tenant, f->tenant) && glob_list_match(&r->key, f->key) && glob_list_match(&r->tag, f->tag))
 			return r;
 	}

@@ -37,6 +37,7 @@ struct groups {
 	size_t n;
 	struct group_domain *domains; /* sorted */
 	size_t ndomains;
+	bool by_mx; /* some group names hosts */
 	struct throttle_rule *throttles;
 	struct retry_rule *retries; /* of retry-schedules, in their order */
 	uint32_t **steps;
@@ -47,6 +48,8 @@ struct groups *groups_new(const struct conf *c, const struct retry_rule *retry);
 void groups_free(struct groups **g);
 /* By recipient domain, canonical (lower case, A-labels): itself, else the nearest parent with a dot in front. */
 const struct group *group_of_domain(const struct groups *g, struct view domain);
+/* By the hosts of a domain in no group (mx_host records): of the best of them. NULL: none. */
+const struct group *group_of_mx(const struct groups *g, struct view hosts);
 const struct group *group_by_name(const struct groups *g, struct view name); /* NULL: none */
 const struct throttle_rule *throttle_by_name(const struct groups *g, struct view name); /* NULL: none */
 const struct retry_rule *retry_by_name(const struct groups *g, struct view name); /* NULL: none */
@@ -64,7 +67,7 @@ uint8_t tls_policy_of(enum conf_policy policy); /* enum tls_policy */
 struct route_facts {
 	struct view domain; /* canonical */
 	const struct group *group;
-	struct view sender, tenant, key, tag;
+	struct view sender, header_from, tenant, key, tag;
 };
 /* The first route whose conditions all hold; NULL: none. */
 const struct conf_route *route_choose(const struct groups *g, const struct route_facts *f);
