@@ -28,8 +28,6 @@ block_at(struct conf_parse *p, const char *block, size_t index, const char *name
 	return (struct at){ p, conf_instance_of(p, block, index), block, name };
 }
 
-
-
 static void wrong(const struct at *a, const char *directive, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 static void
@@ -95,6 +93,17 @@ check_address_words(const struct at *a, const char *directive, const struct conf
 	}
 }
 
+/* "mx*.example.net". */
+static void
+check_patterns(const struct at *a, const char *directive, const struct conf_list *list)
+{
+	static const char marks[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.*";
+
+	for (size_t i = 0; i < list->n; i++)
+		if (*list->v[i] == '\0' || list->v[i][strspn(list->v[i], marks)])
+			wrong(a, directive, "\"%s\" is not a host name or a pattern of one", list->v[i]);
+}
+
 /* A minute of the day at which something may be sent: full-hour leaves some of each hour. */
 static bool
 ever_open(const struct conf_spans *quiet)
@@ -155,6 +164,7 @@ check_group(struct conf_parse *p, size_t i)
 	struct at a = block_at(p, "group", i, g->name);
 
 	check_domain_words(&a, "domains", &g->domains);
+	check_patterns(&a, "mx", &g->mx);
 	check_name_or_none(&a, "retry", "retry-schedule", g->retry);
 	check_name_or_none(&a, "pool", "pool", g->pool);
 	if (!ever_open(&g->quiet))
@@ -181,6 +191,23 @@ check_source(struct conf_parse *p, size_t i)
 		wrong(&a, "address", "more than one of a family: make it two sources");
 	if (*s->helo && !conf_host_valid(view_str(s->helo)))
 		wrong(&a, "helo", "\"%s\" is not a host name", s->helo);
+	check_name_or_none(&a, "warm-up", "warm-up", s->warm_up);
+	if (*s->warm_up && !s->warm_up_start.set)
+		wrong(&a, "warm-up", "needs warm-up-start");
+	if (!*s->warm_up && s->warm_up_start.set)
+		wrong(&a, "warm-up-start", "needs warm-up");
+}
+
+static void
+check_plan(struct conf_parse *p, size_t i)
+{
+	const struct conf_warm_up *w = &p->conf->warm_up[i];
+	struct at a = block_at(p, "warm-up", i, w->name);
+	uint64_t x;
+
+	for (size_t k = 0; k < w->daily.n; k++)
+		if (!view_u64(view_str(w->daily.v[k]), UINT32_MAX - 1, &x) || x == 0)
+			wrong(&a, "daily", "\"%s\" is not a number over 0", w->daily.v[k]);
 }
 
 static void
@@ -206,6 +233,7 @@ check_route(struct conf_parse *p, size_t i)
 
 	check_to(&a, &r->to);
 	check_address_words(&a, "from", &r->from);
+	check_address_words(&a, "header-from", &r->header_from);
 	check_name_or_none(&a, "source", "source", r->source);
 	check_name_or_none(&a, "pool", "pool", r->pool);
 	check_name_or_none(&a, "group", "group", r->group);
@@ -234,6 +262,7 @@ check_throttle(struct conf_parse *p, size_t i)
 		if (!throttle_stage_get(view_str(t->stage.v[k]), &stage))
 			wrong(&a, "stage", "\"%s\" is none of connect greeting ehlo starttls auth mail rcpt data end-of-data",
 			    t->stage.v[k]);
+	check_patterns(&a, "mx", &t->mx);
 	for (size_t k = 0; k < t->group.n; k++)
 		check_name(&a, "group", "group", t->group.v[k]);
 	if (t->code.n + t->enhanced.n == 0 && !*t->text)
@@ -366,7 +395,8 @@ conf_check_queue(struct conf_parse *p)
 		void (*check)(struct conf_parse *p, size_t i);
 	} blocks[] = { { c->group_count, check_group }, { c->source_count, check_source },
 		{ c->pool_count, check_pool },
-		{ c->route_count, check_route }, { c->throttle_count, check_throttle } };
+		{ c->warm_up_count, check_plan }, { c->route_count, check_route },
+		{ c->throttle_count, check_throttle } };
 
 	check_retries(p);
 	check_name_or_none(&delivery, "pool", "pool", c->delivery.pool);

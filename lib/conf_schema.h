@@ -8,7 +8,8 @@
  * path (relative ones are below the folder of the main file) | list of words | hostport "host:port",
  * "[v6]:port" | hostports a list of them | relay "domain[:port]" (MX look-up), "[host][:port]" (none)
  * | cidrs | auth | choice_<name> one of CONF_CHOICE_<name> | rate "10/60s" or none | spans of the day
- * "22:00-07:00 …" | members "NAME [weight N] …", may be repeated | zone local or "+09:00" | opt_number,
+ * "22:00-07:00 …" | members "NAME [weight N] …", may be repeated | zone local or "+09:00"
+ * | date "2026-12-31" | opt_number,
  * opt_duration: 0 when left out, which min need not allow.
  * min and max: of the number, or the length of a text or list. An empty default means "not set".
  */
@@ -33,10 +34,11 @@
 #define CONF_CHOICE_reset(X) X(default, "default") X(slow, "slow") X(pause, "pause") X(ignore, "ignore")
 #define CONF_CHOICE_hop_tls(X)                                                                     \
 	X(default, "default") X(none, "none") X(may, "may") X(encrypt, "encrypt") X(verify, "verify")
+#define CONF_CHOICE_opt_flag(X) X(default, "default") X(no, "no") X(yes, "yes")
 #define CONF_CHOICE_action(X) X(slow, "slow") X(pause, "pause") X(one, "one") X(suspend, "suspend")
 #define CONF_CHOICES(C)                                                                            \
 	C(tls) C(policy) C(received) C(method) C(level) C(version) C(canon) C(unsigned) \
-	C(header_from) C(duplicates) C(failure) C(reset) C(hop_tls) C(action)
+	C(header_from) C(duplicates) C(failure) C(reset) C(hop_tls) C(opt_flag) C(action)
 
 #define CONF_main(D)                                                                               \
 	D(text, hostname, "hostname", "", 0, 253,                                                  \
@@ -238,6 +240,9 @@
 
 #define CONF_group(D)                                                                              \
 	D(list, domains, "domains", "", 0, 5000, "Recipient domains; .example.jp: all below it.")  \
+	D(list, mx, "mx", "", 0, 1000,                                                             \
+	    "Also domains of no group whose best MX host has a name like one of these; * stands for " \
+	    "any characters.")                                                                     \
 	D(opt_number, connections, "connections", "", 1, 500, "At a time.")                        \
 	D(opt_number, messages_per_connection, "messages-per-connection", "", 1, 1000000,          \
 	    "Then a new connection.")                                                              \
@@ -252,7 +257,7 @@
 	D(relay, relay, "relay", "", 0, 300, "Goes to this host, as with relayhost, but without its credentials.") \
 	D(text, pool, "pool", "", 0, 64, "Source addresses.")                                      \
 	D(choice_hop_tls, tls, "tls", "default", 0, 0, "As in delivery.")                          \
-	D(flag, fixed, "fixed", "no", 0, 0, "No automatic back-off.")                              \
+	D(choice_opt_flag, fixed, "fixed", "default", 0, 0, "No automatic back-off.")              \
 	D(choice_reset, on_reset, "on-reset", "default", 0, 0, "As in delivery.")                  \
 	D(opt_number, tenant_connections, "tenant-connections", "", 1, 500, "Of one tenant.")      \
 	D(rate, tenant_rate, "tenant-rate", "", 0, 0, "Recipients of one tenant in a time.")       \
@@ -263,15 +268,25 @@
 
 #define CONF_source(D)                                                                             \
 	D(list, address, "address", "", 1, 2, "Addresses to send from: one IPv4, one IPv6, or both.") \
-	D(text, helo, "helo", "", 0, 253, "Name in EHLO; its A or AAAA and PTR should agree. Default: hostname.")
+	D(text, helo, "helo", "", 0, 253, "Name in EHLO; its A or AAAA and PTR should agree. Default: hostname.") \
+	D(opt_number, connections, "connections", "", 1, 100000, "To all destinations at a time.") \
+	D(rate, rate, "rate", "", 0, 0, "Recipients in a time, to all destinations.")              \
+	D(text, warm_up, "warm-up", "", 0, 64, "Name of a warm-up plan.")                          \
+	D(date, warm_up_start, "warm-up-start", "", 0, 0, "Its first day.")
 
 #define CONF_pool(D)                                                                               \
 	D(members, source, "source", "", 1, 0,                                                     \
 	    "A source and its share: NAME weight 3. May be repeated.")
 
+#define CONF_warm_up(D)                                                                            \
+	D(list, daily, "daily", "", 1, 366,                                                        \
+	    "Recipients to one group or destination on the first day, the second day, …; then without " \
+	    "limit. What is over goes out by sources of the pool that are warm.")
+
 #define CONF_route(D)                                                                              \
 	D(list, to, "to", "", 0, 1000, "Recipient domains (.example.jp: all below it), or group NAME….") \
 	D(list, from, "from", "", 0, 1000, "Envelope senders: address, or @domain.")               \
+	D(list, header_from, "header-from", "", 0, 1000, "Addresses in the field From: address, or @domain.") \
 	D(list, tenant, "tenant", "", 0, 1000, "Tenants.")                                         \
 	D(list, key, "key", "", 0, 1000, "User names of keys.")                                    \
 	D(list, tag, "tag", "", 0, 1000, "Tags; * stands for any characters.")                     \
@@ -366,7 +381,7 @@
 	B(many, listen) B(many, certificate) B(one, limits) B(one, retry) B(one, delivery)         \
 	B(one, resolver) B(one, spool) B(one, dkim) B(one, log) B(one, envelope_sender)            \
 	B(one, reputation) B(many, milter) B(many, group) B(many, source) B(many, pool)            \
-	B(many, route) B(many, throttle) B(many, retry_schedule)
+	B(many, warm_up) B(many, route) B(many, throttle) B(many, retry_schedule)
 
 /* What a block is for: sample file and manual page. */
 #define CONF_DOC_main "The host, its folders and where mail goes."
@@ -393,6 +408,7 @@
 	"delivery. Domains of no group are limited one destination (MX set) at a time."
 #define CONF_DOC_source "An address of this host that mail leaves from."
 #define CONF_DOC_pool "Sources that share the work by weight."
+#define CONF_DOC_warm_up "How much a new source may send on its first days."
 #define CONF_DOC_route                                                                             \
 	"Mail that meets all conditions goes another way. The first route that fits decides; the " \
 	"transport map and relayhost are for the rest."
@@ -404,6 +420,7 @@
 #define CONF_DOC_envelope_sender "What becomes of the envelope sender, and where bounces come back to."
 
 /* Blocks whose names are no C identifiers. */
+#define CONF_SPELLED_warm_up ~, "warm-up"
 #define CONF_SPELLED_retry_schedule ~, "retry-schedule"
 #define CONF_SPELLED_envelope_sender ~, "envelope-sender"
 

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Destinations' settings in the form in which they are used: the configuration's groups with what they leave out
- * filled in from `delivery`, conditional routes, throttle rules, retry schedules. Pure; built anew by each reload.
+ * filled in from `delivery`, sources and pools, conditional routes, throttle rules, retry schedules. Pure; built
+ * anew by each reload.
  */
 #ifndef EKIDEN_QMGR_GROUP_H
 #define EKIDEN_QMGR_GROUP_H
 
-#include "lib/table.h"
 #include "qmgr/backoff.h"
+#include "qmgr/domain_map.h"
 #include "qmgr/hours.h"
 #include "qmgr/retry.h"
+#include "qmgr/warmup.h"
 
 struct group {
 	const char *name; /* "": the default, of all domains in no group */
@@ -31,15 +33,35 @@ struct throttle_rule {
 	struct backoff_order order;
 };
 
+struct source_rule {
+	const struct conf_source *conf; /* name, addresses, HELO */
+	uint32_t connections;		/* over all destinations; 0: no limit */
+	struct pace_limit rate;
+	struct warmup_plan plan; /* ndays 0: it is warm */
+	uint32_t start_day;	 /* of the plan */
+};
+
+struct pool_rule {
+	const char *name;
+	struct pool_member {
+		const struct source_rule *source;
+		uint32_t weight;
+	} *v;
+	size_t n;
+	uint64_t weight; /* of all */
+};
+
 struct groups {
 	const struct conf *conf;
 	struct group general, *v;
 	size_t n;
-	struct group_domain *domains; /* sorted */
-	size_t ndomains;
+	struct domain_map domains; /* of group */
 	struct throttle_rule *throttles;
-	struct retry_rule *retries; /* of retry-schedules, in their order */
-	uint32_t **steps;
+	struct source_rule *sources; /* as the blocks, in their order; also the others */
+	struct pool_rule *pools;
+	struct route_rule *routes;
+	struct retry_rule *retries;
+	uint32_t **steps, **daily; /* of retries, of sources */
 };
 
 /* `retry`: of the block of that name. The configuration is checked and outlives the result. */
@@ -47,9 +69,13 @@ struct groups *groups_new(const struct conf *c, const struct retry_rule *retry);
 void groups_free(struct groups **g);
 /* By recipient domain, canonical (lower case, A-labels): itself, else the nearest parent with a dot in front. */
 const struct group *group_of_domain(const struct groups *g, struct view domain);
+/* Of a domain in no group: by the name of its best MX host. NULL: none. */
+const struct group *group_of_mx(const struct groups *g, struct view host);
 const struct group *group_by_name(const struct groups *g, struct view name); /* NULL: none */
 const struct throttle_rule *throttle_by_name(const struct groups *g, struct view name); /* NULL: none */
 const struct retry_rule *retry_by_name(const struct groups *g, struct view name); /* NULL: none */
+const struct source_rule *source_by_name(const struct groups *g, struct view name); /* NULL: none */
+const struct pool_rule *pool_by_name(const struct groups *g, struct view name); /* NULL: none */
 /* One wait list of durations as seconds; owned by the caller. */
 int retry_steps(const struct conf_list *list, uint32_t **out, struct err *e);
 
@@ -57,7 +83,8 @@ int retry_steps(const struct conf_list *list, uint32_t **out, struct err *e);
 struct route_facts {
 	struct view domain; /* canonical */
 	const struct group *group;
-	struct view sender, tenant, key, tag;
+	struct view sender, header_from; /* addresses; empty: none */
+	struct view tenant, key, tag;
 };
 /* The first route whose conditions all hold; NULL: none. */
 const struct conf_route *route_choose(const struct groups *g, const struct route_facts *f);

@@ -182,12 +182,12 @@ way_of(const struct rcpt *r, struct route *out, struct err *e)
 	const struct groups *g = q->set.groups;
 	struct buf domain = BUF_INIT(256);
 	struct view given = addr_domain(r->addr);
-	struct route_facts f = { .sender = m->sender, .tenant = view_str(m->tenant->name), .key = m->user,
-		.tag = m->tag };
+	struct route_facts f = { .sender = m->sender, .header_from = m->header_from,
+		.tenant = view_str(m->tenant->name), .key = m->user, .tag = m->tag };
 	const struct conf_route *rule = NULL;
 
 	f.group = &g->general;
-	if (g->ndomains || g->conf->route_count) {
+	if (g->domains.n || g->conf->route_count) {
 		f.domain = domain_canonical(given, &domain) ? buf_view(&domain) : given;
 		f.group = group_of_domain(g, f.domain);
 		rule = route_choose(g, &f);
