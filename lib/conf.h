@@ -66,10 +66,6 @@ struct conf_zone {
 	bool local;	  /* as the host */
 	int32_t offset_s; /* else to UTC */
 };
-struct conf_date {
-	uint32_t day; /* since 1970-01-01 */
-	bool set;
-};
 struct conf_cidrs {
 	struct cidr *v;
 	size_t n;
@@ -113,7 +109,6 @@ typedef struct conf_rate conf_t_rate;
 typedef struct conf_spans conf_t_spans;
 typedef struct conf_members conf_t_members;
 typedef struct conf_zone conf_t_zone;
-typedef struct conf_date conf_t_date;
 typedef enum conf_reset conf_t_choice_reset;
 typedef enum conf_hop_tls conf_t_choice_hop_tls;
 typedef enum conf_opt_flag conf_t_choice_opt_flag;
@@ -201,6 +196,8 @@ void conf_each(const struct conf *c, bool all,
 bool conf_parse_duration(struct view v, uint64_t *seconds);
 bool conf_parse_size(struct view v, uint64_t *bytes);
 bool conf_parse_rate(struct view v, struct conf_rate *out);
+/* "2026-12-31": days since 1970-01-01. false: no day. */
+bool conf_parse_date(struct view v, uint32_t *day);
 bool conf_parse_cidr(struct view v, struct cidr *out);
 bool conf_parse_hostport(struct view v, struct hostport *out); /* out->text is owned */
 /* "unix:PATH" or "inet:" and a hostport; `len` is 0 on failure. */

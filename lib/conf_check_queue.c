@@ -178,6 +178,7 @@ check_source(struct conf_parse *p, size_t i)
 	struct at a = block_at(p, "source", i, s->name);
 	unsigned char raw[16];
 	unsigned v4 = 0, v6 = 0;
+	uint32_t day;
 
 	for (size_t k = 0; k < s->address.n; k++) {
 		bool is4 = inet_pton(AF_INET, s->address.v[k], raw) == 1;
@@ -192,9 +193,9 @@ check_source(struct conf_parse *p, size_t i)
 	if (*s->helo && !conf_host_valid(view_str(s->helo)))
 		wrong(&a, "helo", "\"%s\" is not a host name", s->helo);
 	check_name_or_none(&a, "warm-up", "warm-up", s->warm_up);
-	if (*s->warm_up && !s->warm_up_start.set)
-		wrong(&a, "warm-up", "needs warm-up-start");
-	if (!*s->warm_up && s->warm_up_start.set)
+	if (*s->warm_up && !conf_parse_date(view_str(s->warm_up_start), &day))
+		wrong(&a, "warm-up-start", "\"%s\" is not a day such as 2026-12-31", s->warm_up_start);
+	if (!*s->warm_up && *s->warm_up_start)
 		wrong(&a, "warm-up-start", "needs warm-up");
 }
 
@@ -394,9 +395,8 @@ conf_check_queue(struct conf_parse *p)
 		size_t count;
 		void (*check)(struct conf_parse *p, size_t i);
 	} blocks[] = { { c->group_count, check_group }, { c->source_count, check_source },
-		{ c->pool_count, check_pool },
-		{ c->warm_up_count, check_plan }, { c->route_count, check_route },
-		{ c->throttle_count, check_throttle } };
+		{ c->pool_count, check_pool }, { c->warm_up_count, check_plan },
+		{ c->route_count, check_route }, { c->throttle_count, check_throttle } };
 
 	check_retries(p);
 	check_name_or_none(&delivery, "pool", "pool", c->delivery.pool);

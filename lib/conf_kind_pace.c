@@ -82,6 +82,32 @@ print_rate(const struct conf_kind *k, const void *at, struct buf *out)
 	conf_kind_duration.print(&conf_kind_duration, &per, out);
 }
 
+/* "2026-12-31". */
+
+static bool
+leap(uint64_t y)
+{
+	return (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
+}
+
+bool
+conf_parse_date(struct view v, uint32_t *day)
+{
+	static const uint8_t length[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+	uint64_t y, m, d, n = 0;
+
+	if (v.n != 10 || v.p[4] != '-' || v.p[7] != '-' || !view_u64(view_first(v, 4), 9999, &y) || y < 1970 ||
+	    !view_u64(view_first(view_skip(v, 5), 2), 12, &m) || m == 0 || !view_u64(view_skip(v, 8), 31, &d) ||
+	    d == 0 || d > length[m - 1] + (uint64_t)(m == 2 && leap(y)))
+		return false;
+	for (uint64_t i = 1970; i < y; i++)
+		n += 365 + leap(i);
+	for (uint64_t i = 1; i < m; i++)
+		n += length[i - 1] + (uint64_t)(i == 2 && leap(y));
+	*day = (uint32_t)(n + d - 1);
+	return true;
+}
+
 /* "22:00-07:00". */
 
 static bool
@@ -241,65 +267,6 @@ print_zone(const struct conf_kind *k, const void *at, struct buf *out)
 		buf_printf(out, "%c%02d:%02d", z->offset_s < 0 ? '-' : '+', minutes / 60, minutes % 60);
 }
 
-/* "2026-12-31". */
-
-static bool
-leap(uint64_t year)
-{
-	return (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-}
-
-static uint64_t
-month_days(uint64_t year, uint64_t month)
-{
-	static const uint8_t days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
-
-	return days[month - 1] + (month == 2 && leap(year));
-}
-
-static bool
-take_date(struct view v, struct conf_date *out)
-{
-	uint64_t year, month, day;
-
-	if (v.n != 10 || v.p[4] != '-' || v.p[7] != '-' || !view_u64(view_first(v, 4), 9999, &year) ||
-	    year < 1970 || !view_u64(view_first(view_skip(v, 5), 2), 12, &month) || month == 0 ||
-	    !view_u64(view_skip(v, 8), month_days(year, month), &day) || day == 0)
-		return false;
-	for (uint64_t y = 1970; y < year; y++)
-		day += leap(y) ? 366 : 365;
-	for (uint64_t m = 1; m < month; m++)
-		day += month_days(year, m);
-	*out = (struct conf_date){ (uint32_t)day - 1, true };
-	return true;
-}
-
-static bool
-parse_date(struct conf_parse *p, const struct conf_directive *d, struct conf_words w, void *at)
-{
-	if (conf_unset(w) || take_date(w.v[0].text, at))
-		return true;
-	return conf_malformed(p, d, &w.v[0], "a day such as 2026-12-31");
-}
-
-static void
-print_date(const struct conf_kind *k, const void *at, struct buf *out)
-{
-	const struct conf_date *date = at;
-	uint64_t day = date->day, year = 1970, month = 1, n;
-
-	(void)k;
-	if (!date->set) {
-		buf_puts(out, "\"\"");
-		return;
-	}
-	for (; day >= (n = leap(year) ? 366 : 365); day -= n)
-		year++;
-	for (; day >= (n = month_days(year, month)); day -= n)
-		month++;
-	buf_printf(out, "%04" PRIu64 "-%02" PRIu64 "-%02" PRIu64, year, month, day + 1);
-}
-
 const struct conf_kind conf_kind_opt_number = { .name = "opt_number", .syntax = "number",
 	.optional = true, .parse = parse_opt_number, .print = print_opt_number };
 const struct conf_kind conf_kind_opt_duration = { .name = "opt_duration", .syntax = "duration",
@@ -313,5 +280,3 @@ const struct conf_kind conf_kind_members = { .name = "members", .syntax = "NAME 
 	.release = release_members };
 const struct conf_kind conf_kind_zone = { .name = "zone", .syntax = "local | +HH:MM",
 	.parse = parse_zone, .print = print_zone };
-const struct conf_kind conf_kind_date = { .name = "date", .syntax = "YYYY-MM-DD", .parse = parse_date,
-	.print = print_date };

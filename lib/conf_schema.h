@@ -8,8 +8,7 @@
  * path (relative ones are below the folder of the main file) | list of words | hostport "host:port",
  * "[v6]:port" | hostports a list of them | relay "domain[:port]" (MX look-up), "[host][:port]" (none)
  * | cidrs | auth | choice_<name> one of CONF_CHOICE_<name> | rate "10/60s" or none | spans of the day
- * "22:00-07:00 …" | members "NAME [weight N] …", may be repeated | zone local or "+09:00"
- * | date "2026-12-31" | opt_number,
+ * "22:00-07:00 …" | members "NAME [weight N] …", may be repeated | zone local or "+09:00" | opt_number,
  * opt_duration: 0 when left out, which min need not allow.
  * min and max: of the number, or the length of a text or list. An empty default means "not set".
  */
@@ -272,7 +271,7 @@
 	D(opt_number, connections, "connections", "", 1, 100000, "To all destinations at a time.") \
 	D(rate, rate, "rate", "", 0, 0, "Recipients in a time, to all destinations.")              \
 	D(text, warm_up, "warm-up", "", 0, 64, "Name of a warm-up plan.")                          \
-	D(date, warm_up_start, "warm-up-start", "", 0, 0, "Its first day.")
+	D(text, warm_up_start, "warm-up-start", "", 0, 10, "Its first day: 2026-12-31.")
 
 #define CONF_pool(D)                                                                               \
 	D(members, source, "source", "", 1, 0,                                                     \
@@ -280,8 +279,8 @@
 
 #define CONF_warm_up(D)                                                                            \
 	D(list, daily, "daily", "", 1, 366,                                                        \
-	    "Recipients to one group or destination on the first day, the second day, …; then without " \
-	    "limit. What is over goes out by sources of the pool that are warm.")
+	    "Recipients to one destination on the first day, the second day, …; then without limit. " \
+	    "What is over goes out by sources of the pool that are warm.")
 
 #define CONF_route(D)                                                                              \
 	D(list, to, "to", "", 0, 1000, "Recipient domains (.example.jp: all below it), or group NAME….") \
@@ -408,7 +407,7 @@
 	"delivery. Domains of no group are limited one destination (MX set) at a time."
 #define CONF_DOC_source "An address of this host that mail leaves from."
 #define CONF_DOC_pool "Sources that share the work by weight."
-#define CONF_DOC_warm_up "How much a new source may send on its first days."
+#define CONF_DOC_warm_up "How much a new source may send on its first days, to each group or destination."
 #define CONF_DOC_route                                                                             \
 	"Mail that meets all conditions goes another way. The first route that fits decides; the " \
 	"transport map and relayhost are for the rest."

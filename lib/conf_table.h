@@ -116,7 +116,7 @@ bool conf_is_default(const struct conf_directive *d, const void *at);
 #define CONF_KINDS(K)                                                                              \
 	K(flag) K(number) K(signed) K(size) K(duration) K(text) K(path) K(list) K(hostport)        \
 	K(hostports) K(relay) K(cidrs) K(auth) K(opt_number) K(opt_duration) K(rate) K(spans)     \
-	K(members) K(zone) K(date)
+	K(members) K(zone)
 #define CONF_KIND_DECLARE(kind) extern const struct conf_kind conf_kind_##kind;
 #define CONF_KIND_CHOICE(choice) extern const struct conf_kind conf_kind_choice_##choice;
 CONF_KINDS(CONF_KIND_DECLARE)

@@ -26,7 +26,8 @@ static const struct {
 	{ ROLE_SMTPD, ROLE_DNSD },   /* names of clients */
 	{ ROLE_QMGR, ROLE_SMTP },    /* deliveries */
 	{ ROLE_QMGR, ROLE_BOUNCE },  /* reports, and their segments */
-	{ ROLE_SMTP, ROLE_DNSD },    /* MX and addresses */
+	{ ROLE_QMGR, ROLE_DNSD },    /* the hosts of a domain */
+	{ ROLE_SMTP, ROLE_DNSD },    /* those of what qmgr knows nothing good of, and of hosts that are named */
 	{ ROLE_AUTHD, ROLE_DNSD },   /* TXT records that verify domains */
 	{ ROLE_QMGR, ROLE_AUTHD },   /* outcomes; paces, holds, keys of return addresses */
 };

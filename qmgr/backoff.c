@@ -35,8 +35,6 @@ backoff_signal(struct backoff *b, const struct backoff_order *o, uint64_t now_us
 	uint32_t percent = o->percent ? o->percent : PERCENT_DEFAULT;
 	uint64_t for_us = (uint64_t)(o->for_s ? o->for_s : BACKOFF_STEP_S) * US;
 
-	if (o->action == BACKOFF_SUSPEND)
-		return false;
 	if (backoff_active(b) && now_us - b->last_us < (uint64_t)BACKOFF_SETTLE_S * US &&
 	    now_us >= b->last_us)
 		return false;

@@ -7,15 +7,18 @@
 #include "lib/fault.h"
 #include "qmgr/authd.h"
 #include "qmgr/conn.h"
+#include "qmgr/dest.h"
 #include "qmgr/keyhold.h"
 #include "qmgr/list.h"
 #include "qmgr/logline.h"
 #include "qmgr/segments.h"
 #include "qmgr/shape.h"
+#include "qmgr/source.h"
 #include "qmgr/special.h"
 #include "qmgr/store.h"
 
-enum { RCPTS_BYTES = 49000, RCPT_OVERHEAD = 13 };
+/* TURN: messages that a connection takes while other lanes wait for one. */
+enum { RCPTS_BYTES = 49000, RCPT_OVERHEAD = 13, TURN = 20 };
 
 struct sent {
 	struct table_node node;
@@ -87,18 +90,26 @@ least_loaded(const struct qmgr *q)
 }
 
 static struct view
-source_address(const struct conf_source *s, bool v6)
+helo_of(const struct source *s, const struct qmgr *q)
 {
-	for (size_t i = 0; s && i < s->address.n; i++)
-		if ((strchr(s->address.v[i], ':') != NULL) == v6)
-			return view_str(s->address.v[i]);
-	return VIEW("");
+	return view_str(s && s->conf && *s->conf->helo ? s->conf->helo : q->set.helo);
+}
+
+/* For texts and traces: the domain of what waits first; a site has several. */
+static struct view
+next_hop(const struct lane *lane)
+{
+	const struct sched_item *next = sched_peek(&lane->sched);
+	const struct rcpt *r = next ? CONTAINER(next, struct item, sched)->head : NULL;
+
+	return view_str(r && r->dest ? r->dest->name : lane->route.host);
 }
 
 int
 conn_open(struct lane *lane)
 {
 	struct qmgr *q = lane->q;
+	const struct site *site = lane->route.site;
 	struct smtp *s = least_loaded(q);
 	const struct route *r = &lane->route;
 
@@ -116,12 +127,14 @@ conn_open(struct lane *lane)
 	q->conns_open++;
 	lane->opening++;
 	shape_connect(lane);
-	IPC_SEND(&s->ch, conn_open, .conn = c->id, .nexthop = view_str(r->host), .mx = r->mx,
+	IPC_SEND(&s->ch, conn_open, .conn = c->id, .nexthop = next_hop(lane), .mx = r->mx,
 	    .port = r->port, .tls = r->tls,
-	    .helo = view_str(r->source && *r->source->helo ? r->source->helo : q->set.helo),
+	    .helo = helo_of(r->source, q),
 	    .auth = r->auth ? VIEW("relayhost") : VIEW(""), .idle_s = r->group->idle_s,
 	    .source = source_address(r->source, false), .source6 = source_address(r->source, true),
-	    .group = view_str(r->group->name));
+	    .group = view_str(r->group->name), .secure = site && site->secure,
+	    .implicit = site && site->implicit,
+	    .hosts = site ? view_of(site->hosts, site->hosts_bytes) : VIEW(""));
 	return 0;
 }
 
@@ -157,10 +170,25 @@ conn_retire(struct conn *c)
 }
 
 void
-conn_close_idle(struct qmgr *q)
+conn_close_idle(struct qmgr *q, const struct shaper *shaper, const struct source *source)
 {
-	if (!list_empty(&q->idle_conns))
-		conn_retire(CONTAINER(q->idle_conns.next, struct conn, idle));
+	LIST_EACH(&q->idle_conns, l, after) {
+		struct conn *c = CONTAINER(l, struct conn, idle);
+		if ((shaper && c->lane->shaper != shaper) || (source && c->lane->route.source != source))
+			continue;
+		conn_retire(c);
+		return;
+	}
+}
+
+/* Other lanes have none, and wait for one of those that this one counts among. */
+static bool
+others_starve(const struct conn *c)
+{
+	const struct lane *lane = c->lane;
+
+	return !list_empty(&c->smtp->q->starved) || !list_empty(&lane->shaper->starved) ||
+	    (lane->route.source && !list_empty(&lane->route.source->starved));
 }
 
 /* Jobs. */
@@ -169,9 +197,9 @@ static struct job *
 job_new(struct conn *c, struct item *item)
 {
 	struct qmgr *q = c->smtp->q;
-	uint64_t until;
+	struct stop why;
 	uint32_t max = c->lane->shaper->group->recipients_per_message, n = 0;
-	uint32_t room = shape_room(c->lane, &until);
+	uint32_t room = shape_room(c->lane, &why);
 	size_t bytes = 0;
 
 	if (c->max_rcpts && c->max_rcpts < max)
@@ -224,6 +252,7 @@ send_job(const struct job *j)
 {
 	const struct message *m = j->m;
 	struct smtp *s = j->conn->smtp;
+	const struct lane *lane = j->conn->lane;
 	struct buf rcpts = BUF_INIT(50000), room = BUF_INIT(IPC_ADDR_MAX);
 	uint32_t attempt = 0;
 
@@ -238,9 +267,10 @@ send_job(const struct job *j)
 		.flags = m->rec.flags, .arrival_us = m->arrival_us, .received_us = m->received_us,
 		.active_us = m->active_us, .sender = sender, .sender_original = original,
 		.tenant = view_str(m->tenant->name), .user = m->user,
-		.lane = view_str(j->conn->lane->name), .attempt = attempt, .envid = m->envid,
+		.lane = view_str(lane->name), .attempt = attempt, .envid = m->envid,
 		.ret = m->ret, .tag = m->tag, .batch = m->batch, .label = m->label,
-		.copy = j->rcpts->kind == RCPT_COPY, .mt_priority = m->mt_priority, .rcpts = buf_view(&rcpts));
+		.copy = j->rcpts->kind == RCPT_COPY, .mt_priority = m->mt_priority, .site = lane->route.site ? view_str(lane->route.site->name) : view_str(lane->name),
+		.source_name = view_str(lane->route.source ? lane->route.source->name : ""), .rcpts = buf_view(&rcpts));
 	buf_free(&rcpts);
 	buf_free(&room);
 	return rc;
@@ -311,7 +341,8 @@ conn_give(struct conn *c)
 	if (FAULT_MUTANT("done.early"))
 		mark_early(j);
 	c->given++;
-	if (c->given >= c->lane->shaper->group->messages_per_connection || (c->max_mails && c->given >= c->max_mails))
+	if (c->given >= c->lane->shaper->group->messages_per_connection ||
+	    (c->max_mails && c->given >= c->max_mails) || (c->given >= TURN && others_starve(c)))
 		conn_retire(c);
 }
 
@@ -449,12 +480,10 @@ conn_freed_slot(struct conn *c)
 
 	if (c->lane->sched.waiting)
 		lane_wake(c->lane);
-	else if (c->jobs == 0 && c->state == LINK_READY && pool_full(c->lane))
+	else if (c->jobs == 0 && c->state == LINK_READY && (pool_full(c->lane) || others_starve(c)))
 		conn_retire(c);
 	else if (c->jobs == 0 && c->state == LINK_READY && !link_in(&c->idle))
 		list_put(&q->idle_conns, &c->idle);
-	if (!list_empty(&q->starved))
-		conn_close_idle(q);
 	if (q->draining)
 		qmgr_check_drained(q);
 }
@@ -539,11 +568,13 @@ on_conn_closed(struct smtp *s, struct channel *ch, const struct ipc_conn_closed 
 	shape_signal(lane, m->throttle, m->event, &o);
 	return_jobs(c);
 	conn_free(c);
-	if (m->why != CONN_IDLE)
+	if (m->why == CONN_SOURCE && lane->route.source)
+		source_unusable(lane, &o);
+	else if (m->why != CONN_IDLE)
 		lane_failed(lane, &o, m->why == CONN_REFUSED);
 	else if (lane->sched.waiting || had_jobs)
 		lane_wake(lane);
-	lanes_feed_starved(q);
+	lanes_feed_starved(lane);
 	if (q->draining)
 		qmgr_check_drained(q);
 	return true;

@@ -43,8 +43,8 @@ struct job {
 int conn_open(struct lane *lane);
 /* Takes the next item of its lane and sends it as a job. */
 void conn_give(struct conn *c);
-/* Closes one connection without work, to make room. */
-void conn_close_idle(struct qmgr *q);
+/* Closes one connection without work, to make room; of this shaper or source alone, where one is given. */
+void conn_close_idle(struct qmgr *q, const struct shaper *shaper, const struct source *source);
 /* No process needs this segment or big file any more. */
 void conn_drop_content(struct qmgr *q, uint64_t number);
 

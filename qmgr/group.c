@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include <stdlib.h>
 
+#include "lib/ipc.h"
 #include "lib/throttle.h"
 #include "qmgr/group_private.h"
 
@@ -11,8 +12,8 @@ static const uint8_t policies[] = {
 	[CONF_HOP_TLS_verify] = TLS_POLICY_VERIFY,
 };
 
-struct pace_limit
-group_limit(const struct conf_rate *r)
+static struct pace_limit
+limit_of(const struct conf_rate *r)
 {
 	return (struct pace_limit){ r->n, r->per_s * 1000 };
 }
@@ -30,8 +31,8 @@ general(struct groups *g, const struct retry_rule *retry)
 		.recipients_per_message = (uint32_t)d->recipients_per_message,
 		.interval_ms = (uint32_t)d->interval_ms, .idle_s = (uint32_t)d->idle,
 		.pool_size = (uint32_t)d->pool_size, .tenant_connections = (uint32_t)d->tenant_connections,
-		.rate = group_limit(&d->rate), .connect_rate = group_limit(&d->connect_rate),
-		.tenant_rate = group_limit(&d->tenant_rate), .fixed = d->fixed,
+		.rate = limit_of(&d->rate), .connect_rate = limit_of(&d->connect_rate),
+		.tenant_rate = limit_of(&d->tenant_rate), .fixed = d->fixed,
 		.on_reset = d->on_reset == CONF_RESET_default ? CONF_RESET_slow : d->on_reset,
 		.relay = &none, .pool = d->pool, .tls = from[d->tls], .retry = retry };
 }
@@ -47,7 +48,7 @@ static void
 rate(struct pace_limit *to, const struct conf_rate *given)
 {
 	if (given->set)
-		*to = group_limit(given);
+		*to = limit_of(given);
 }
 
 /* What the block says over what is said for all. */
@@ -145,10 +146,10 @@ groups_new(const struct conf *c, const struct retry_rule *retry)
 	for (size_t i = 0; i < g->n; i++) {
 		fill(g, &g->v[i], &c->group[i]);
 		domain_map_add(&g->domains, &c->group[i].domains, &g->v[i]);
+		g->by_mx |= c->group[i].mx.n > 0;
 	}
 	domain_map_sort(&g->domains);
 	add_throttles(g);
-	group_sources_init(g);
 	group_routes_init(g);
 	return g;
 }
@@ -161,7 +162,6 @@ groups_free(struct groups **at)
 	if (g == NULL)
 		return;
 	group_routes_free(g);
-	group_sources_free(g);
 	domain_map_free(&g->domains);
 	for (size_t i = 0; i < g->conf->retry_schedule_count; i++)
 		free(g->steps[i]);
@@ -181,16 +181,30 @@ group_of_domain(const struct groups *g, struct view domain)
 	return found ? found : &g->general;
 }
 
-const struct group *
-group_of_mx(const struct groups *g, struct view host)
+static const struct group *
+group_of_host(const struct groups *g, struct view name)
 {
-	for (size_t i = 0; i < g->n; i++) {
-		const struct conf_list *patterns = &g->conf->group[i].mx;
-		for (size_t k = 0; k < patterns->n; k++)
-			if (glob_match(view_str(patterns->v[k]), host))
+	for (size_t i = 0; i < g->n; i++)
+		for (size_t k = 0; k < g->conf->group[i].mx.n; k++)
+			if (glob_match(view_str(g->conf->group[i].mx.v[k]), name))
 				return &g->v[i];
-	}
 	return NULL;
+}
+
+const struct group *
+group_of_mx(const struct groups *g, struct view hosts)
+{
+	const struct group *found = NULL;
+	struct ipc_mx_host h;
+	uint16_t best = UINT16_MAX;
+
+	while (g->by_mx && found == NULL && ipc_next(&ipc_desc_mx_host, &hosts, &h)) {
+		if (h.pref > best)
+			break;
+		best = h.pref;
+		found = group_of_host(g, h.name);
+	}
+	return found;
 }
 
 const struct group *

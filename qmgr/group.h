@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Destinations' settings in the form in which they are used: the configuration's groups with what they leave out
- * filled in from `delivery`, sources and pools, conditional routes, throttle rules, retry schedules. Pure; built
+ * filled in from `delivery`, conditional routes, throttle rules, retry schedules. Pure; built
  * anew by each reload.
  */
 #ifndef EKIDEN_QMGR_GROUP_H
@@ -11,7 +11,6 @@
 #include "qmgr/domain_map.h"
 #include "qmgr/hours.h"
 #include "qmgr/retry.h"
-#include "qmgr/warmup.h"
 
 struct group {
 	const char *name; /* "": the default, of all domains in no group */
@@ -33,35 +32,16 @@ struct throttle_rule {
 	struct backoff_order order;
 };
 
-struct source_rule {
-	const struct conf_source *conf; /* name, addresses, HELO */
-	uint32_t connections;		/* over all destinations; 0: no limit */
-	struct pace_limit rate;
-	struct warmup_plan plan; /* ndays 0: it is warm */
-	uint32_t start_day;	 /* of the plan */
-};
-
-struct pool_rule {
-	const char *name;
-	struct pool_member {
-		const struct source_rule *source;
-		uint32_t weight;
-	} *v;
-	size_t n;
-	uint64_t weight; /* of all */
-};
-
 struct groups {
 	const struct conf *conf;
 	struct group general, *v;
 	size_t n;
-	struct domain_map domains; /* of group */
+	struct domain_map domains; /* struct group of each */
 	struct throttle_rule *throttles;
-	struct source_rule *sources; /* as the blocks, in their order; also the others */
-	struct pool_rule *pools;
+	bool by_mx; /* some group names hosts */
 	struct route_rule *routes;
-	struct retry_rule *retries;
-	uint32_t **steps, **daily; /* of retries, of sources */
+	struct retry_rule *retries; /* of retry-schedules, in their order */
+	uint32_t **steps;
 };
 
 /* `retry`: of the block of that name. The configuration is checked and outlives the result. */
@@ -69,13 +49,11 @@ struct groups *groups_new(const struct conf *c, const struct retry_rule *retry);
 void groups_free(struct groups **g);
 /* By recipient domain, canonical (lower case, A-labels): itself, else the nearest parent with a dot in front. */
 const struct group *group_of_domain(const struct groups *g, struct view domain);
-/* Of a domain in no group: by the name of its best MX host. NULL: none. */
-const struct group *group_of_mx(const struct groups *g, struct view host);
+/* By the hosts of a domain in no group (mx_host records): of the best of them. NULL: none. */
+const struct group *group_of_mx(const struct groups *g, struct view hosts);
 const struct group *group_by_name(const struct groups *g, struct view name); /* NULL: none */
 const struct throttle_rule *throttle_by_name(const struct groups *g, struct view name); /* NULL: none */
 const struct retry_rule *retry_by_name(const struct groups *g, struct view name); /* NULL: none */
-const struct source_rule *source_by_name(const struct groups *g, struct view name); /* NULL: none */
-const struct pool_rule *pool_by_name(const struct groups *g, struct view name); /* NULL: none */
 /* One wait list of durations as seconds; owned by the caller. */
 int retry_steps(const struct conf_list *list, uint32_t **out, struct err *e);
 

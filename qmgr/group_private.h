@@ -5,9 +5,6 @@
 
 #include "qmgr/group.h"
 
-struct pace_limit group_limit(const struct conf_rate *r);
-void group_sources_init(struct groups *g);
-void group_sources_free(struct groups *g);
 void group_routes_init(struct groups *g);
 void group_routes_free(struct groups *g);
 

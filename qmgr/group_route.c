@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/addr.h"
 #include "lib/throttle.h"
 #include "qmgr/group_private.h"
 

@@ -15,6 +15,7 @@
 struct segment;
 struct lane;
 struct item;
+struct dest;
 struct message;
 
 enum rcpt_state {
@@ -34,6 +35,7 @@ struct rcpt {
 	struct message *m;
 	struct rcpt *next; /* in its item, job or report */
 	struct item *item; /* R_READY */
+	struct dest *dest; /* R_READY: whose hosts it goes to; NULL: a host that is named */
 	struct view addr, orcpt;
 	uint64_t due_us, last_us; /* queue time; wall clock of the last attempt */
 	char *text, *relay;	  /* of the last reply; NULL: none */

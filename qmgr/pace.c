@@ -110,6 +110,13 @@ pace_next_us(struct pace *p, const struct pace_limit *l, uint64_t now_us)
 }
 
 void
+pace_shift(struct pace *p, int64_t by_us)
+{
+	for (uint32_t i = 0; i < p->len; i++)
+		p->runs[i].at_us += (uint64_t)by_us;
+}
+
+void
 pace_put(const struct pace *p, struct buf *out)
 {
 	buf_put_u32(out, p->len);

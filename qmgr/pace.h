@@ -39,6 +39,8 @@ void pace_give_back(struct pace *p, uint32_t n);
 /* When the next one may go: now_us when there is room. */
 uint64_t pace_next_us(struct pace *p, const struct pace_limit *l, uint64_t now_us);
 void pace_free(struct pace *p);
+/* The clock that these times are of is another one now. */
+void pace_shift(struct pace *p, int64_t by_us);
 
 /* For the disk: all runs; get() is false for what put() cannot have written. Times in the future become now. */
 void pace_put(const struct pace *p, struct buf *out);

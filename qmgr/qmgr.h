@@ -9,6 +9,10 @@
  * loader   deferred recipients that are due     | compact   nearly dead segments
  * admin    mtactl                               | authd     what tenants did, their paces
  * keyhold  mail of frozen keys                  | special   simulator, returned mail, copies
+ * dest     domains and what DNS says of them    | site      MX sets
+ * way      which way a recipient goes           | dispatch  lanes that have something to do
+ * shape    limits and back-off                  | source    sources, pools, their health
+ * keep     paces that outlive the process       |
  * sched, retry, route: pure decisions
  */
 #ifndef EKIDEN_QMGR_QMGR_H
@@ -98,6 +102,26 @@ struct outcomes {
 	struct loop_timer timer;
 };
 
+/* Domains that mail goes to (dest.c). */
+struct dests {
+	struct table names, queries;
+	struct link ask;
+	struct channel dnsd;
+	struct dest *last; /* looked up last */
+	bool attached;	   /* there was a dnsd */
+};
+
+struct sources {
+	struct table names;
+	struct source_pool *pools;
+	size_t npools;
+};
+
+/* Changes that keep.c has to write. */
+struct kept {
+	struct link paces, uses;
+};
+
 struct qmgr {
 	struct daemon *d;
 	struct loop *loop;
@@ -109,6 +133,10 @@ struct qmgr {
 	struct counts counts;
 	struct pool pool;
 	struct store store;
+	struct dests dests;
+	struct table sites;
+	struct sources sources;
+	struct kept kept;
 	struct table shapers; /* limits (shape.c) */
 	struct table messages, lanes, tenants, conns, jobs, reports;
 	struct link writers, smtps;
@@ -125,6 +153,7 @@ struct qmgr {
 	struct link settle; /* messages whose states changed */
 	struct loop_task settle_task;
 	struct link runnable, starved; /* lanes */
+	struct link untried; /* lanes that may have no connection of the last quarter */
 	struct loop_task dispatch_task;
 	struct link idle_conns;
 	uint32_t conns_open;
@@ -158,6 +187,8 @@ qmgr_id(struct qmgr *q)
 {
 	return ++q->last_id;
 }
+/* Of the host's local time to UTC, then. */
+int32_t host_offset_s(uint64_t wall_us);
 /* Interned; lives as long as the process. */
 struct tenant *tenant_get(struct qmgr *q, struct view name);
 

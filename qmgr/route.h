@@ -14,6 +14,8 @@
 #include "lib/err.h"
 
 struct group;
+struct site;
+struct source;
 
 struct route_rules {
 	const struct relay *relayhost; /* host NULL: none */
@@ -32,8 +34,9 @@ struct route {
 	uint8_t tls;
 	bool auth;	/* to the relayhost, with its credentials */
 	bool copy;	/* of other mail: a lane of its own */
+	struct site *site; /* the hosts of an MX; NULL: `host` itself */
 	const struct group *group;	  /* never NULL in a lane */
-	const struct conf_source *source; /* NULL: the system's choice */
+	struct source *source; /* NULL: the system's choice */
 };
 
 /* 0, or -1: ERR_PERM returns the message, ERR_TEMP tries again later. `domain` as the sender wrote it. */

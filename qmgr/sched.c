@@ -291,6 +291,21 @@ sched_any(const struct sched *s)
 }
 
 void
+sched_each_item(const struct sched *s, bool (*visit)(void *ctx, struct sched_item *item), void *ctx)
+{
+	const struct sched_tenant *t = s->turn;
+
+	if (t == NULL)
+		return;
+	do {
+		for (int i = 0; i < SCHED_LEVELS * KINDS; i++)
+			for (struct sched_item *item = t->level[i / KINDS].kind[i % KINDS].head; item; item = item->next)
+				if (!visit(ctx, item))
+					return;
+	} while ((t = t->next) != s->turn);
+}
+
+void
 sched_each(const struct sched *s,
     void (*visit)(void *ctx, const void *tenant, size_t fresh, size_t retries), void *ctx)
 {
@@ -357,7 +372,8 @@ sched_connections(const struct sched_want *w)
 	uint32_t have = w->opening + w->open, window = w->window;
 
 	if (!w->proven)
-		window = w->total_used > w->total / 2 ? 1 : (window + 1) / 2;
+		window = sched_reserved(w->total, w->total_used) ? 0 :
+		    w->total_used > w->total / 2 ? 1 : (window + 1) / 2;
 	if (w->waiting <= w->opening || have >= window)
 		return 0;
 	uint32_t want = window - have;

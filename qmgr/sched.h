@@ -57,6 +57,8 @@ struct sched_item *sched_peek(const struct sched *s);
 void sched_remove(struct sched *s, struct sched_item *item);
 /* Any item, for emptying; NULL: nothing waits. */
 struct sched_item *sched_any(const struct sched *s);
+/* Items in no order that matters, until visit() is false; it changes nothing. */
+void sched_each_item(const struct sched *s, bool (*visit)(void *ctx, struct sched_item *item), void *ctx);
 /* Tenants that wait, in the order of their turns. */
 void sched_each(const struct sched *s,
     void (*visit)(void *ctx, const void *tenant, size_t fresh, size_t retries), void *ctx);
@@ -92,9 +94,14 @@ window_size(const struct window *w, uint32_t max)
 /*
  * How many connections to open: enough that each waiting item has one that is free or being opened, within
  * the window and `room` (what the limits over lanes leave). A lane that has not yet done a job (`proven` false)
- * gets at most half of its window, and one only when more than half of all connections are taken: 1,000 hosts that accept
- * and say nothing must not take the places of those that work.
+ * gets at most half of its window, one only when more than half of all connections are taken, and none of the last
+ * quarter: hosts that accept and say nothing must not take the places of those that work, however many they are.
  */
+static inline bool
+sched_reserved(uint32_t total, uint32_t used)
+{
+	return used >= total - total / 4;
+}
 struct sched_want {
 	size_t waiting;
 	uint32_t opening, open, window, room;

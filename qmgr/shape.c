@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 #include <stdlib.h>
-#include <time.h>
 
+#include "qmgr/keep.h"
 #include "qmgr/list.h"
 #include "qmgr/logline.h"
 #include "qmgr/shape.h"
+#include "qmgr/site.h"
 
 enum { MINUTE_US = 60000000 };
 
@@ -17,14 +18,53 @@ struct share {
 };
 
 static struct shaper *
-find(struct qmgr *q, struct view name, uint64_t hash)
+find(struct qmgr *q, struct view key, uint64_t hash)
 {
 	for (struct table_node *n = table_first(&q->shapers, hash); n; n = table_next(n)) {
 		struct shaper *s = CONTAINER(n, struct shaper, node);
-		if (view_is(name, s->name))
+		if (view_is(key, s->key))
 			return s;
 	}
 	return NULL;
+}
+
+/* Whatever source and TLS policy lead to it: a site is one destination. Copies are counted for themselves. */
+void
+shape_key(const struct route *r, struct buf *key)
+{
+	if (*r->group->name)
+		buf_printf(key, "group %s", r->group->name);
+	else
+		buf_printf(key, "%s %s:%u", r->copy ? "copy" : "site", r->site ? r->site->key : r->host, r->port);
+}
+
+static struct shaper *
+get(struct qmgr *q, struct view key, const char *name)
+{
+	uint64_t hash = hash_view(key, 0);
+	struct shaper *s = find(q, key, hash);
+
+	if (s)
+		return s;
+	s = x_calloc(1, sizeof(*s));
+	s->key = x_strndup(key);
+	s->name = x_strdup(name);
+	list_init(&s->starved);
+	table_put(&q->shapers, &s->node, hash);
+	return s;
+}
+
+struct shaper *
+shaper_of_group(struct qmgr *q, const struct group *g)
+{
+	const struct route r = { .group = g };
+	struct buf key = BUF_INIT(SITE_BYTES_MAX);
+
+	shape_key(&r, &key);
+	struct shaper *s = get(q, buf_view(&key), g->name);
+	s->group = g;
+	buf_free(&key);
+	return s;
 }
 
 void
@@ -32,18 +72,14 @@ shape_join(struct lane *lane)
 {
 	struct qmgr *q = lane->q;
 	const struct group *g = lane->route.group;
-	struct view name = view_str(*g->name ? g->name : lane->name);
-	uint64_t hash = hash_view(name, *g->name != '\0');
-	struct shaper *s = find(q, name, hash);
+	struct buf key = BUF_INIT(2 * SITE_BYTES_MAX);
 
-	if (s == NULL) {
-		s = x_calloc(1, sizeof(*s));
-		s->name = x_strndup(name);
-		table_put(&q->shapers, &s->node, hash);
-	}
+	shape_key(&lane->route, &key);
+	struct shaper *s = get(q, buf_view(&key), *g->name ? g->name : lane->name);
 	s->group = g;
 	s->lanes++;
 	lane->shaper = s;
+	buf_free(&key);
 }
 
 static void
@@ -73,17 +109,35 @@ sweep_one(void *ctx, struct table_node *n)
 
 	if (s->lanes)
 		return;
-	bool holds = s->group && (pace_room(&s->rate, &s->group->rate, now) < s->group->rate.n ||
-				     pace_room(&s->connect, &s->group->connect_rate, now) < s->group->connect_rate.n);
+	bool holds = pace_room(&s->rate, &s->group->rate, now) < s->group->rate.n ||
+	    pace_room(&s->connect, &s->group->connect_rate, now) < s->group->connect_rate.n;
 	if (holds)
 		return;
+	keep_drop_pace(q, s);
 	table_del(&q->shapers, n);
 	table_each(&s->tenants, free_share, &s->tenants);
 	table_free(&s->tenants);
 	pace_free(&s->rate);
 	pace_free(&s->connect);
+	free(s->key);
 	free(s->name);
 	free(s);
+}
+
+static void
+rebind_one(void *ctx, struct table_node *n)
+{
+	struct qmgr *q = ctx;
+	struct shaper *s = CONTAINER(n, struct shaper, node);
+	const struct group *g = group_by_name(q->set.groups, view_str(s->group->name));
+
+	s->group = g ? g : &q->set.groups->general;
+}
+
+void
+shapers_rebind(struct qmgr *q)
+{
+	table_each(&q->shapers, rebind_one, q);
 }
 
 void
@@ -110,15 +164,6 @@ share_of(struct shaper *s, const struct tenant *t, bool make)
 	return h;
 }
 
-static int32_t
-host_offset_s(uint64_t wall_us)
-{
-	time_t now = (time_t)(wall_us / 1000000);
-	struct tm tm;
-
-	return localtime_r(&now, &tm) ? (int32_t)tm.tm_gmtoff : 0;
-}
-
 /* When the group's hours let mail go, in queue time; now: they do. */
 static uint64_t
 hours_until(const struct lane *lane, uint64_t now_us)
@@ -141,39 +186,81 @@ least(uint32_t a, uint32_t b)
 	return a < b ? a : b;
 }
 
+static void
+stop_at(struct stop *why, enum stop_cause cause, uint64_t until_us)
+{
+	*why = (struct stop){ .cause = cause, .until_us = until_us };
+}
+
+static void
+stop_count(struct stop *why, enum stop_cause cause, uint32_t used, uint32_t limit)
+{
+	*why = (struct stop){ .cause = cause, .used = used, .limit = limit };
+}
+
+/* What may go by a rate; 0 with *why. */
+static uint32_t
+rate_room(struct pace *p, const struct pace_limit *l, uint64_t now, enum stop_cause cause, struct stop *why)
+{
+	uint32_t room = pace_room(p, l, now);
+
+	if (room == 0)
+		*why = (struct stop){ cause, pace_next_us(p, l, now), p->used, l->n, l->per_ms };
+	return room;
+}
+
+/* What holds back all of a lane until a time. */
+static bool
+closed(const struct lane *lane, uint64_t now, struct stop *why)
+{
+	const struct shaper *s = lane->shaper;
+	uint64_t open = hours_until(lane, now);
+
+	if (lane->route.site && lane->route.site->state == SITE_RESOLVING)
+		stop_at(why, STOP_RESOLVING, 0);
+	else if (open > now)
+		stop_at(why, STOP_HOURS, open);
+	else if (lane->backoff.paused_until_us > now)
+		stop_at(why, STOP_PAUSED_BACKOFF, lane->backoff.paused_until_us);
+	else if (s->next_us > now)
+		stop_at(why, STOP_INTERVAL, s->next_us);
+	else
+		return false;
+	return true;
+}
+
 uint32_t
-shape_room(struct lane *lane, uint64_t *until_us)
+shape_room(struct lane *lane, struct stop *why)
 {
 	struct shaper *s = lane->shaper;
-	const struct group *g = s->group;
 	uint64_t now = qmgr_now(lane->q);
 
-	*until_us = hours_until(lane, now);
-	if (*until_us == now && lane->backoff.paused_until_us > now)
-		*until_us = lane->backoff.paused_until_us;
-	if (*until_us == now && s->next_us > now)
-		*until_us = s->next_us;
-	if (*until_us > now)
+	if (closed(lane, now, why))
 		return 0;
-	uint32_t room = pace_room(&s->rate, &g->rate, now);
-	uint32_t slowed = pace_room(&lane->slow_pace, &lane->backoff.cap, now);
-	if (room == 0)
-		*until_us = pace_next_us(&s->rate, &g->rate, now);
-	else if (slowed == 0)
-		*until_us = pace_next_us(&lane->slow_pace, &lane->backoff.cap, now);
-	return least(room, slowed);
+	uint32_t room = rate_room(&s->rate, &s->group->rate, now, STOP_RATE, why);
+	if (room)
+		room = least(room, rate_room(&lane->slow_pace, &lane->backoff.cap, now, STOP_RATE_BACKOFF, why));
+	return room ? least(room, source_room(lane, why)) : 0;
 }
 
 bool
-shape_tenant_full(struct lane *lane, const struct tenant *t)
+lane_tenant_stop(struct lane *lane, const struct tenant *t, struct stop *why)
 {
 	const struct group *g = lane->shaper->group;
+	uint64_t now_ms = loop_now_ms(lane->q->loop), now = qmgr_now(lane->q);
 
+	if (!sched_share_now(t->factor, now_ms)) {
+		stop_at(why, STOP_TENANT_PACE, now + sched_period_left_ms(now_ms) * 1000);
+		return true;
+	}
 	if (g->tenant_connections == 0 && g->tenant_rate.n == 0)
 		return false;
 	struct share *h = share_of(lane->shaper, t, false);
-	return h && ((g->tenant_connections && h->jobs >= g->tenant_connections) ||
-			pace_room(&h->pace, &g->tenant_rate, qmgr_now(lane->q)) == 0);
+	if (h && g->tenant_connections && h->jobs >= g->tenant_connections) {
+		stop_count(why, STOP_TENANT_CONNECTIONS, h->jobs, g->tenant_connections);
+		return true;
+	}
+	return h && rate_room(&h->pace, &g->tenant_rate, now, STOP_TENANT_RATE, why) == 0;
 }
 
 uint32_t
@@ -183,15 +270,46 @@ shape_window(const struct lane *lane)
 }
 
 uint32_t
-shape_connections(struct lane *lane, uint64_t *until_us)
+shape_connections(struct lane *lane, struct stop *why)
 {
+	struct qmgr *q = lane->q;
 	struct shaper *s = lane->shaper;
 	const struct group *g = s->group;
-	uint64_t now = qmgr_now(lane->q);
-	uint32_t room = pace_room(&s->connect, &g->connect_rate, now);
+	uint64_t now = qmgr_now(q), now_ms = loop_now_ms(q->loop);
+	uint32_t total = q->set.connections_total;
 
-	*until_us = room ? 0 : pace_next_us(&s->connect, &g->connect_rate, now);
-	return least(room, s->conns < g->connections ? g->connections - s->conns : 0);
+	if (now_ms < lane->open_after_ms) {
+		stop_at(why, STOP_CONNECT_PAUSE, now + (lane->open_after_ms - now_ms) * 1000);
+		return 0;
+	}
+	uint32_t room = rate_room(&s->connect, &g->connect_rate, now, STOP_CONNECT_RATE, why);
+	if (room == 0)
+		return 0;
+	if (s->conns >= g->connections) {
+		stop_count(why, STOP_CONNECTIONS, s->conns, g->connections);
+		return 0;
+	}
+	if (q->conns_open >= total) {
+		stop_count(why, STOP_CONNECTIONS_TOTAL, q->conns_open, total);
+		return 0;
+	}
+	return least(least(room, g->connections - s->conns), least(total - q->conns_open, source_connections(lane, why)));
+}
+
+void
+lane_stop(struct lane *lane, struct stop *why)
+{
+	const struct qmgr *q = lane->q;
+	uint32_t have = lane->ready + lane->opening, total = q->set.connections_total;
+	uint32_t window = window_size(&lane->window, shape_window(lane));
+
+	stop_at(why, STOP_NONE, 0);
+	if (shape_room(lane, why) == 0 || shape_connections(lane, why) == 0)
+		return;
+	if (have >= window)
+		stop_count(why, STOP_WINDOW, have, window);
+	else if (!lane->proven && sched_reserved(total, q->conns_open))
+		stop_count(why, STOP_RESERVED, q->conns_open, total);
 }
 
 /* Whether anything is to be counted for single tenants. */
@@ -209,6 +327,8 @@ shape_begin(struct lane *lane, struct tenant *t, uint32_t n)
 	uint64_t now = qmgr_now(lane->q);
 
 	pace_take(&s->rate, &g->rate, now, n);
+	keep_pace(lane->q, s);
+	source_begin(lane, n);
 	pace_take(&lane->slow_pace, &lane->backoff.cap, now, n);
 	if (now - lane->minute_us >= MINUTE_US) {
 		lane->last_minute = now - lane->minute_us < 2 * MINUTE_US ? lane->this_minute : 0;
@@ -232,6 +352,7 @@ shape_end(struct lane *lane, struct tenant *t, uint32_t untried)
 	struct share *h = by_tenant(s->group) ? share_of(s, t, false) : NULL;
 
 	pace_give_back(&s->rate, untried);
+	source_give_back(lane, untried);
 	if (h == NULL || h->jobs == 0)
 		return;
 	h->jobs--;
@@ -244,6 +365,8 @@ void
 shape_connect(struct lane *lane)
 {
 	lane->shaper->conns++;
+	if (lane->route.source)
+		lane->route.source->conns++;
 	pace_take(&lane->shaper->connect, &lane->shaper->group->connect_rate, qmgr_now(lane->q), 1);
 }
 
@@ -251,6 +374,8 @@ void
 shape_disconnect(struct lane *lane)
 {
 	lane->shaper->conns--;
+	if (lane->route.source)
+		lane->route.source->conns--;
 }
 
 /* Back-off. */
@@ -273,22 +398,32 @@ order_for(const struct lane *lane, struct view throttle, uint8_t event)
 }
 
 static void
-tell(const struct lane *lane, enum event_type type, struct view rule, const struct outcome *why)
+tell(const struct lane *lane, enum event_type type, struct view rule, const struct outcome *why, struct view what)
 {
-	struct buf text = BUF_INIT(128);
-	struct event e = { .type = type, .lane = view_str(lane->name) };
+	const struct source *source = lane->route.source;
+	struct event e = { .type = type, .lane = view_str(lane->name), .site = view_str(lane->shaper->name),
+		.source.name = view_str(source ? source->name : "") };
 
-	backoff_text(&lane->backoff, qmgr_now(lane->q), &text);
 	if (why) {
 		e.code = why->code;
 		e.esc = why->esc;
 		e.text = why->text;
 		e.relay = why->relay;
 	}
-	log_info("lane %s: %s%s%s%.*s", lane->name, type == EVENT_throttled ? "slowed to " : "released",
-	    buf_cstr(&text), rule.n ? ", throttle " : "", (int)rule.n, rule.p);
+	log_info("lane %s%s%s: %.*s%s%.*s", lane->name, source ? " from " : "", source ? source->name : "",
+	    VIEW_ARG(what), rule.n ? ", throttle " : "", VIEW_ARG(rule));
 	event_write(&e);
-	buf_free(&text);
+}
+
+/* false: there is no source to suspend. */
+static bool
+suspend(struct lane *lane, const struct backoff_order *o, struct view throttle, const struct outcome *why)
+{
+	if (o->action != BACKOFF_SUSPEND || lane->route.source == NULL)
+		return false;
+	source_suspend(lane, o->for_s ? o->for_s : BACKOFF_STEP_S);
+	tell(lane, EVENT_throttled, throttle, why, VIEW("its source is suspended"));
+	return true;
 }
 
 void
@@ -297,11 +432,20 @@ shape_signal(struct lane *lane, struct view throttle, uint8_t event, const struc
 	const struct backoff_order *o = order_for(lane, throttle, event);
 	uint64_t now = qmgr_now(lane->q);
 	uint32_t rate = lane->this_minute + (now - lane->minute_us < MINUTE_US ? lane->last_minute : 0);
+	struct buf text = BUF_INIT(128);
 
-	if (o == NULL || !backoff_signal(&lane->backoff, o, now, rate, lane->ready + lane->opening))
+	if (o == NULL || suspend(lane, o, throttle, why))
+		return;
+	struct backoff_order order = *o;
+	if (order.action == BACKOFF_SUSPEND) /* the system's choice of address is the only one */
+		order.action = BACKOFF_PAUSE;
+	if (!backoff_signal(&lane->backoff, &order, now, rate, lane->ready + lane->opening))
 		return;
 	pace_free(&lane->slow_pace);
-	tell(lane, EVENT_throttled, throttle, why);
+	buf_puts(&text, "slowed to ");
+	backoff_text(&lane->backoff, now, &text);
+	tell(lane, EVENT_throttled, throttle, why, buf_view(&text));
+	buf_free(&text);
 	lane_wake(lane);
 }
 
@@ -312,7 +456,7 @@ shape_recover(struct lane *lane)
 		return 0;
 	if (backoff_recover(&lane->backoff, qmgr_now(lane->q)) && !backoff_active(&lane->backoff)) {
 		pace_free(&lane->slow_pace);
-		tell(lane, EVENT_released, VIEW(""), NULL);
+		tell(lane, EVENT_released, VIEW(""), NULL, VIEW("released"));
 	}
 	return backoff_next_us(&lane->backoff);
 }

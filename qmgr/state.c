@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "qmgr/authd.h"
 #include "qmgr/compact.h"
 #include "qmgr/conn.h"
+#include "qmgr/dest.h"
+#include "qmgr/keep.h"
 #include "qmgr/keyhold.h"
 #include "qmgr/lane.h"
 #include "qmgr/list.h"
@@ -33,6 +36,15 @@ qmgr_now(struct qmgr *q)
 		log_warn("the clock was set by %+lld s: queue times go on as before until a restart",
 		    (long long)jump);
 	return q->now_us;
+}
+
+int32_t
+host_offset_s(uint64_t wall_us)
+{
+	time_t t = (time_t)(wall_us / 1000000);
+	struct tm tm;
+
+	return localtime_r(&t, &tm) ? (int32_t)tm.tm_gmtoff : 0;
 }
 
 struct tenant *
@@ -68,8 +80,12 @@ qmgr_prepare(void *state, struct daemon *d)
 	list_init(&q->settle);
 	list_init(&q->runnable);
 	list_init(&q->starved);
+	list_init(&q->untried);
 	list_init(&q->idle_conns);
 	list_init(&q->keyholds);
+	list_init(&q->dests.ask);
+	list_init(&q->kept.paces);
+	list_init(&q->kept.uses);
 	q->settle_task.run = message_settle_all;
 	q->dispatch_task.run = lanes_dispatch;
 	return q;
@@ -101,6 +117,10 @@ qmgr_configure(struct qmgr *q, struct err *e)
 	q->transport = map;
 	q->set = s;
 	q->set.groups = groups_new(c, &q->set.retry);
+	dests_stale(q);
+	sources_rebind(q);
+	sites_rebind(q);
+	shapers_rebind(q);
 	lanes_rebind(q);
 	settings_free(&old);
 	return 0;
@@ -133,6 +153,10 @@ sweep(struct loop_timer *t)
 	jobs_recall_old(q);
 	lanes_sweep(q);
 	shapers_sweep(q);
+	dests_sweep(q);
+	sources_sweep(q);
+	log_debug("sweep: %zu lanes, %zu sites, %zu domains, %zu limits", q->lanes.count, q->sites.count,
+	    q->dests.names.count, q->shapers.count);
 	loader_wake(q);
 	segments_serve(q);
 	loop_timer_set(q->loop, &q->sweep_timer, SWEEP_MS);
@@ -143,7 +167,8 @@ qmgr_start(struct qmgr *q, struct err *e)
 {
 	uint64_t start = clock_mono_us();
 
-	if (qmgr_configure(q, e) < 0 || segments_open(q, e) < 0 || store_open(q, e) < 0)
+	if (qmgr_configure(q, e) < 0 || segments_open(q, e) < 0 || store_open(q, e) < 0 ||
+	    keep_start(q, e) < 0)
 		return -1;
 	loader_init(q);
 	compact_init(q);
@@ -168,6 +193,8 @@ qmgr_peer(struct qmgr *q, enum role role, uint32_t instance, int fd)
 		smtp_attach(q, instance, fd);
 	else if (role == ROLE_AUTHD)
 		authd_attach(q, instance, fd);
+	else if (role == ROLE_DNSD)
+		dnsd_attach(q, instance, fd);
 	else
 		close(fd);
 }
@@ -181,6 +208,8 @@ qmgr_peer_gone(struct qmgr *q, enum role role, uint32_t instance)
 		smtp_detach(q, instance);
 	else if (role == ROLE_AUTHD)
 		authd_detach(q);
+	else if (role == ROLE_DNSD)
+		dnsd_detach(q);
 }
 
 /* In the last phase of the turn: nothing uses the store behind this. */
@@ -197,7 +226,9 @@ leave(struct loop_task *t)
 	smtp_detach(q, UINT32_MAX);
 	outcomes_tell(q);
 	authd_detach(q);
+	dnsd_detach(q);
 	keyhold_stop(q);
+	keep_stop(q);
 	store_close(q);
 	segments_close(q);
 	daemon_exit(q->d);

@@ -9,6 +9,7 @@
 
 #include "lib/durable.h"
 #include "lib/fault.h"
+#include "qmgr/keep.h"
 #include "qmgr/list.h"
 #include "qmgr/segment_make.h"
 #include "qmgr/store.h"
@@ -89,6 +90,31 @@ read_segments(struct qmgr *q, struct err *e)
 	}
 	db_cursor_close(&c);
 	return rc;
+}
+
+int
+store_has_meta(struct qmgr *q, struct view key, bool *found, struct err *e)
+{
+	struct view value;
+	int rc = db_get(q->store.meta, NULL, key, &value, e);
+
+	*found = rc > 0;
+	return rc < 0 ? -1 : 0;
+}
+
+int
+store_each_meta(struct qmgr *q, bool (*visit)(void *ctx, struct view key, struct view value), void *ctx,
+    struct err *e)
+{
+	struct db_cursor *c = db_cursor(q->store.meta, NULL, VIEW(""), e);
+	struct view key, value;
+	int rc = -1;
+
+	while (c && (rc = db_next(c, &key, NULL, &value, e)) > 0)
+		if (!visit(ctx, key, value))
+			break;
+	db_cursor_close(&c);
+	return rc < 0 ? -1 : 0;
 }
 
 static int
@@ -346,15 +372,35 @@ store_del_segment(struct qmgr *q, uint64_t gen)
 }
 
 void
-store_put_gen(struct qmgr *q)
+store_put_meta(struct qmgr *q, struct view key, struct view value)
 {
 	size_t at = op_begin(&q->store, T_META, false);
 
-	buf_puts(&q->store.ops, "gen");
+	buf_putv(&q->store.ops, key);
 	at = op_block(&q->store, at, true);
-	buf_put_u64(&q->store.ops, q->pool.last_gen);
+	buf_putv(&q->store.ops, value);
 	op_block(&q->store, at, false);
 	op_end(q);
+}
+
+void
+store_del_meta(struct qmgr *q, struct view key)
+{
+	size_t at = op_begin(&q->store, T_META, true);
+
+	buf_putv(&q->store.ops, key);
+	op_block(&q->store, at, false);
+	op_end(q);
+}
+
+void
+store_put_gen(struct qmgr *q)
+{
+	char bytes[8];
+	struct buf b = { .p = bytes, .cap = sizeof(bytes), .max = sizeof(bytes) };
+
+	buf_put_u64(&b, q->pool.last_gen);
+	store_put_meta(q, VIEW("gen"), buf_view(&b));
 }
 
 void
@@ -519,6 +565,7 @@ tick(struct loop_timer *t)
 {
 	struct qmgr *q = CONTAINER(t, struct qmgr, store.tick);
 
+	keep_write(q);
 	if (store_commit(q) == 0)
 		segments_recycle(q);
 }

@@ -55,6 +55,12 @@ void store_del_rcpt(struct qmgr *q, uint64_t qid, uint32_t index);
 void store_put_segment(struct qmgr *q, const struct segment *s);
 void store_del_segment(struct qmgr *q, uint64_t gen);
 void store_put_gen(struct qmgr *q);
+void store_put_meta(struct qmgr *q, struct view key, struct view value);
+void store_del_meta(struct qmgr *q, struct view key);
+/* At the start. 0, or -1 with *e. */
+int store_has_meta(struct qmgr *q, struct view key, bool *found, struct err *e);
+int store_each_meta(struct qmgr *q, bool (*visit)(void *ctx, struct view key, struct view value), void *ctx,
+    struct err *e);
 /* The file goes when everything before this is durable. */
 void store_unlink_big(struct qmgr *q, uint64_t number);
 /* A tick soon, also without changes. */

@@ -9,18 +9,34 @@ warmup_day(uint64_t wall_us, int32_t offset_s)
 	return (uint32_t)(((int64_t)(wall_us / 1000000) + offset_s) / DAY_S);
 }
 
-uint32_t
-warmup_cap(const struct warmup_plan *plan, uint32_t start_day, uint32_t day)
+uint64_t
+warmup_next_us(uint32_t day, int32_t offset_s)
 {
-	if (day < start_day)
-		return 0;
-	return day - start_day < plan->ndays ? plan->daily[day - start_day] : WARMUP_DONE;
+	return (uint64_t)(((int64_t)day + 1) * DAY_S - offset_s) * 1000000;
 }
 
-uint64_t
-warmup_next_day_us(uint64_t wall_us, int32_t offset_s)
+uint32_t
+warmup_cap(const struct warmup_plan *p, uint32_t day)
 {
-	int64_t next = ((int64_t)warmup_day(wall_us, offset_s) + 1) * DAY_S;
+	if (p->n == 0)
+		return WARMUP_ALL;
+	if (day < p->start)
+		return 0;
+	return day - p->start < p->n ? p->daily[day - p->start] : WARMUP_ALL;
+}
 
-	return (uint64_t)(next - offset_s) * 1000000;
+size_t
+choose_weighted(const uint32_t *weights, size_t n, uint64_t hash)
+{
+	uint64_t total = 0;
+
+	for (size_t i = 0; i < n; i++)
+		total += weights[i];
+	if (total == 0)
+		return n;
+	uint64_t at = hash % total;
+	for (size_t i = 0; i < n; at -= weights[i++])
+		if (at < weights[i])
+			return i;
+	return n;
 }

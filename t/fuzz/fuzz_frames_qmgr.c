@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * qmgr, two writers, an smtp process that takes its messages, and bounce (ATTACKS I12). The writers also
+ * qmgr, two writers, an smtp process that takes its messages, bounce, and dnsd (ATTACKS I12). The writers also
  * store messages as they should, so that there are lanes, connections, jobs and reports to lie about.
  */
 #include "lib/segment.h"
@@ -64,9 +64,9 @@ store_one(struct frames *f, struct view *in)
 void
 fuzz_one(struct view in)
 {
-	static const uint16_t types[] = { 0x05, 0x08, 0x0e, 0 };
+	static const uint16_t types[] = { 0x05, 0x08, 0x0a, 0x0e, 0 };
 	static const char *const folders[] = { "seg", "big", "db", "maps", "quarantine", NULL };
-	static struct frames f = { .roles = { ROLE_SMTPD, ROLE_SMTP, ROLE_BOUNCE }, .count = 3,
+	static struct frames f = { .roles = { ROLE_SMTPD, ROLE_SMTP, ROLE_BOUNCE, ROLE_DNSD }, .count = 4,
 		.types = types, .special = store_one, .told = told };
 
 	if (f.d.loop == NULL) {

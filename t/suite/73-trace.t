@@ -11,6 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 from scram import Scram  # noqa: E402
 from suite import *  # noqa: E402,F403
 
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background job may have inherited that it is ignored
 private_network()
 ns = Nsd({"rcpt.test": "@ IN MX 10 mx\nmx IN A 127.0.0.2", "two.test": "@ IN MX 10 mx\nmx IN A 127.0.0.2"})
 sink = Sink("127.0.0.2", 25)

@@ -73,14 +73,14 @@ tap.ok(2.9 < at[10] - at[0] < 20 and 2.9 < at[20] - at[10] < 20, "J5 never more 
 # P2: a reply that a pattern knows slows the destination, which recovers by itself.
 for i in range(3):
     submit(s, secret, rcpts=(f"b{i}@busy.test",))
-tap.ok(s.wait_log(r"lane busy\.test: slowed to 50% .*throttle rate"), "P2 a throttling reply slows its lane")
+tap.ok(s.wait_log(r"lane mx\.busy\.test: slowed to 50% .*throttle rate"), "P2 a throttling reply slows its lane")
 busy_says = None
 busy.wait(3, 60)
-tap.ok(s.wait_log(r"lane busy\.test: released", 60), "P2 and it recovers in steps")
+tap.ok(s.wait_log(r"lane mx\.busy\.test: released", 60), "P2 and it recovers in steps")
 wait_for(lambda: "released" in open(events).read(), 15, "event")
 seen = [e for e in map(json.loads, open(events)) if e["type"] in ("throttled", "released")]
 tap.equal((seen[0]["type"], seen[0]["lane"], seen[0]["code"], seen[0]["enhanced"]),
-          ("throttled", "busy.test", 421, "4.7.28"), "the event names the reply that caused it")
+          ("throttled", "mx.busy.test", 421, "4.7.28"), "the event names the reply that caused it")
 
 # J9: conditional routes; the first that fits.
 submit(s, secret, sender="news@sender.test", rcpts=("x@other.test",))

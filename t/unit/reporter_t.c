@@ -37,6 +37,7 @@ struct world {
 	size_t want_done;
 	struct loop_timer timer;
 	uint64_t end_ms;
+	size_t want_active; /* 0: not waited for */
 };
 
 static void
@@ -128,7 +129,8 @@ on_timer(struct loop_timer *t)
 {
 	struct world *w = CONTAINER(t, struct world, timer);
 
-	if (w->done >= w->want_done || loop_now_ms(w->loop) > w->end_ms ||
+	if (w->done >= w->want_done || (w->want_active && w->reporter.active_count >= w->want_active) ||
+	    loop_now_ms(w->loop) > w->end_ms ||
 	    !channel_is_open(&w->qmgr))
 		loop_stop(w->loop);
 	else
@@ -302,11 +304,11 @@ test_no_spool(void)
 	world_attach(&w);
 	for (uint64_t i = 0; i < REPORTER_ACTIVE + REPORTER_WAITING + 10; i++)
 		ask(&w, i, "alice@example.jp", REPORT_FAILED, 10);
-	run_until_done(&w, 10, 3000);
+	run_until_done(&w, 10, 20000);
 	ok(w.done == 10 && w.done_ok == 0, "atk-H8 more than may wait are put off at once (%zu)", w.done);
 	is_int((long long)w.reporter.active_count, REPORTER_ACTIVE, "... what is in memory is bounded");
 	give_segment(&w);
-	run_until_done(&w, REPORTER_ACTIVE + REPORTER_WAITING + 10, 5000);
+	run_until_done(&w, REPORTER_ACTIVE + REPORTER_WAITING + 10, 20000);
 	is_int((long long)w.done_ok, REPORTER_ACTIVE + REPORTER_WAITING, "... the others are stored");
 	ok(reporter_idle(&w.reporter) && w.idle == 1, "... to the last");
 	world_close(&w);
@@ -322,7 +324,9 @@ test_lost_qmgr(void)
 	world_attach(&w);
 	for (uint64_t i = 0; i < REPORTER_ACTIVE + 20; i++)
 		ask(&w, i, "alice@example.jp", REPORT_FAILED, 10);
-	run_until_done(&w, 1, 50);
+	w.want_active = REPORTER_ACTIVE;
+	run_until_done(&w, 1, 20000);
+	w.want_active = 0;
 	is_int((long long)w.reporter.active_count, REPORTER_ACTIVE, "reports wait for a segment");
 	reporter_channel(&w.reporter, NULL);
 	spool_detach(w.spool);

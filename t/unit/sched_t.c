@@ -147,6 +147,38 @@ wanted(size_t waiting, uint32_t opening, uint32_t open, uint32_t window, uint32_
 	return sched_connections(&w);
 }
 
+static bool
+count_item(void *ctx, struct sched_item *item)
+{
+	size_t *n = ctx;
+
+	(void)item;
+	return ++*n < 5;
+}
+
+static void
+test_each_item(void)
+{
+	static struct sched s;
+	static struct sched_item items[6];
+	size_t n = 0, some = 0;
+
+	for (size_t i = 0; i < 6; i++) {
+		items[i] = (struct sched_item){ .cost = 1, .level = (uint8_t)(i % SCHED_LEVELS), .retry = i & 1 };
+		sched_put(&s, &items[i % 2], &items[i]);
+	}
+	sched_remove(&s, &items[0]);
+	sched_remove(&s, &items[1]);
+	sched_each_item(&s, count_item, &n);
+	ok(n == 4, "each item is met once, whatever its tenant, level and kind");
+	sched_put(&s, &items[0], &items[0]);
+	sched_put(&s, &items[1], &items[1]);
+	sched_each_item(&s, count_item, &some);
+	ok(some == 5, "until the visitor has enough");
+	while (sched_take(&s))
+		;
+}
+
 static void
 test_window(void)
 {
@@ -172,6 +204,8 @@ test_window(void)
 	is_int(sched_connections(&want), 3, "a host that has done no job yet gets half of its window");
 	want.total_used = 51;
 	is_int(sched_connections(&want), 1, "and one connection when these become few");
+	want.total_used = 75;
+	is_int(sched_connections(&want), 0, "the last quarter is for those that work");
 	want.proven = true;
 	is_int(sched_connections(&want), 5, "one that works gets all of it");
 }
@@ -225,6 +259,7 @@ main(void)
 	test_retries();
 	test_back_and_remove();
 	test_random();
+	test_each_item();
 	test_window();
 	return done_testing();
 }
