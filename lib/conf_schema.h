@@ -34,7 +34,7 @@
 #define CONF_CHOICE_hop_tls(X)                                                                     \
 	X(default, "default") X(none, "none") X(may, "may") X(encrypt, "encrypt") X(verify, "verify")
 #define CONF_CHOICE_opt_flag(X) X(default, "default") X(no, "no") X(yes, "yes")
-#define CONF_CHOICE_action(X) X(slow, "slow") X(pause, "pause") X(one, "one") X(suspend, "suspend")
+#define CONF_CHOICE_action(X) X(slow, "slow") X(pause, "pause") X(one, "one") X(suspend, "suspend") X(none, "none")
 #define CONF_CHOICES(C)                                                                            \
 	C(tls) C(policy) C(received) C(method) C(level) C(version) C(canon) C(unsigned) \
 	C(header_from) C(duplicates) C(failure) C(reset) C(hop_tls) C(opt_flag) C(action)
@@ -304,7 +304,8 @@
 	D(list, mx, "mx", "", 0, 64, "Of hosts with names like these only; * stands for any characters.") \
 	D(choice_action, action, "action", "slow", 0, 0,                                           \
 	    "slow: to a part of the pace; pause: nothing for a time; one: one connection for a time; " \
-	    "suspend: the source is not used for this group for a time.")                          \
+	    "suspend: the source is not used for this group for a time; none: such a reply means " \
+	    "nothing, whatever the blocks behind say.")                          \
 	D(number, factor, "factor", "50", 1, 99, "Percent of the pace that is kept.")              \
 	D(duration, for_s, "for", "5m", 1, 604800, "The time, and how long each step of recovery takes.")
 

@@ -105,7 +105,7 @@ throttles_match(struct throttles *t, const struct throttle_facts *f)
 		    word_fits(&c->enhanced, view_str(esc_text(f->esc, esc))) &&
 		    word_fits(&c->group, f->group) && word_fits(&c->mx, f->host) &&
 		    text_fits(&t->v[i], f->text))
-			return c->name;
+			return c->action == CONF_ACTION_none ? NULL : c->name;
 	}
 	return NULL;
 }
