@@ -88,6 +88,7 @@ struct conf_auth {
 #define CONF_CHOICE_ENUM_unsigned(name, text) CONF_UNSIGNED_##name,
 #define CONF_CHOICE_ENUM_reset(name, text) CONF_RESET_##name,
 #define CONF_CHOICE_ENUM_hop_tls(name, text) CONF_HOP_TLS_##name,
+#define CONF_CHOICE_ENUM_opt_flag(name, text) CONF_OPT_FLAG_##name,
 #define CONF_CHOICE_ENUM_action(name, text) CONF_ACTION_##name,
 #define CONF_CHOICE_ENUM_failure(name, text) CONF_FAILURE_##name,
 #define CONF_CHOICE_DECLARE(c) enum conf_##c { CONF_CHOICE_##c(CONF_CHOICE_ENUM_##c) };
@@ -110,6 +111,7 @@ typedef struct conf_members conf_t_members;
 typedef struct conf_zone conf_t_zone;
 typedef enum conf_reset conf_t_choice_reset;
 typedef enum conf_hop_tls conf_t_choice_hop_tls;
+typedef enum conf_opt_flag conf_t_choice_opt_flag;
 typedef enum conf_action conf_t_choice_action;
 typedef enum conf_tls conf_t_choice_tls;
 typedef enum conf_policy conf_t_choice_policy;

@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "lib/addr.h"
+#include "lib/carrier.h"
 #include "lib/conf_table.h"
 #include "lib/near.h"
 #include "lib/throttle.h"
@@ -27,8 +28,6 @@ block_at(struct conf_parse *p, const char *block, size_t index, const char *name
 {
 	return (struct at){ p, conf_instance_of(p, block, index), block, name };
 }
-
-
 
 static void wrong(const struct at *a, const char *directive, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
@@ -95,6 +94,17 @@ check_address_words(const struct at *a, const char *directive, const struct conf
 	}
 }
 
+/* "mx*.example.net". */
+static void
+check_patterns(const struct at *a, const char *directive, const struct conf_list *list)
+{
+	static const char marks[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.*";
+
+	for (size_t i = 0; i < list->n; i++)
+		if (*list->v[i] == '\0' || list->v[i][strspn(list->v[i], marks)])
+			wrong(a, directive, "\"%s\" is not a host name or a pattern of one", list->v[i]);
+}
+
 /* A minute of the day at which something may be sent: full-hour leaves some of each hour. */
 static bool
 ever_open(const struct conf_spans *quiet)
@@ -155,6 +165,7 @@ check_group(struct conf_parse *p, size_t i)
 	struct at a = block_at(p, "group", i, g->name);
 
 	check_domain_words(&a, "domains", &g->domains);
+	check_patterns(&a, "mx", &g->mx);
 	check_name_or_none(&a, "retry", "retry-schedule", g->retry);
 	check_name_or_none(&a, "pool", "pool", g->pool);
 	if (!ever_open(&g->quiet))
@@ -253,6 +264,7 @@ check_throttle(struct conf_parse *p, size_t i)
 		if (!throttle_stage_get(view_str(t->stage.v[k]), &stage))
 			wrong(&a, "stage", "\"%s\" is none of connect greeting ehlo starttls auth mail rcpt data end-of-data",
 			    t->stage.v[k]);
+	check_patterns(&a, "mx", &t->mx);
 	for (size_t k = 0; k < t->group.n; k++)
 		check_name(&a, "group", "group", t->group.v[k]);
 	if (t->code.n + t->enhanced.n == 0 && !*t->text)
@@ -329,39 +341,91 @@ check_retries(struct conf_parse *p)
 	}
 }
 
-/* J10: names that carriers are known by (unverified, incomplete); etc/groups.d is the editable list. */
-static const struct carrier {
-	const char *group, *domain;
-} carriers[] = { { "docomo", "docomo.ne.jp" }, { "au", "au.com" }, { "au", "ezweb.ne.jp" },
-	{ "softbank", "softbank.ne.jp" }, { "softbank", "i.softbank.jp" }, { "softbank", "vodafone.ne.jp" } };
-
-static const struct conf_group *
-group_with(const struct conf *c, const char *domain)
+static bool
+is_carrier(const char *name)
 {
-	for (size_t i = 0; i < c->group_count; i++)
-		for (size_t k = 0; k < c->group[i].domains.n; k++) {
-			const char *word = c->group[i].domains.v[k];
-			if (!strcasecmp(word + (*word == '.'), domain))
-				return &c->group[i];
-		}
-	return NULL;
+	size_t n;
+	const struct carrier_domain *known = carrier_domains(&n);
+
+	for (; n--; known++)
+		if (!strcmp(known->carrier, name))
+			return true;
+	return false;
 }
 
+/* J10. The group of a carrier: the one of its name, else the first with a domain of it that is no other carrier's. */
+static const struct conf_group *
+carrier_group(const struct conf *c, const char *carrier)
+{
+	const struct conf_group *found = NULL;
+
+	for (size_t i = 0; i < c->group_count; i++) {
+		const struct conf_group *g = &c->group[i];
+		if (!strcmp(g->name, carrier))
+			return g;
+		for (size_t k = 0; k < g->domains.n && found == NULL && !is_carrier(g->name); k++) {
+			const struct carrier_domain *known = carrier_find(view_str(g->domains.v[k]));
+			if (known && !strcmp(known->carrier, carrier))
+				found = g;
+		}
+	}
+	return found;
+}
+
+/* Is mail for `domain` the group's? Of all below a name one is enough. */
+static bool
+holds_domain(const struct conf_group *g, const char *domain)
+{
+	for (size_t i = 0; i < g->domains.n; i++) {
+		struct view word = view_str(g->domains.v[i]), name = view_str(domain);
+		struct view small = *domain == '.' ? word : name, large = *domain == '.' ? name : word;
+		bool below = view_starts(large, ".") && small.n > large.n;
+		if (view_ieq(large, below ? view_skip(small, small.n - large.n) : small))
+			return true;
+	}
+	return false;
+}
+
+/* Domains of carriers in groups of others; homes: the group of each known domain's carrier. */
+static void
+check_carrier_words(struct conf_parse *p, size_t i, const struct conf_group *const *homes)
+{
+	const struct conf_group *g = &p->conf->group[i];
+	size_t n;
+	const struct carrier_domain *all = carrier_domains(&n);
+
+	for (size_t k = 0; k < g->domains.n; k++) {
+		const struct carrier_domain *known = carrier_find(view_str(g->domains.v[k]));
+		const struct conf_group *home = known ? homes[known - all] : NULL;
+		if (known && home != g)
+			conf_warn(p, conf_where(p, conf_instance_of(p, "group", i), "domains"),
+			    "group %s: %s is a domain of %s%s%s", g->name, g->domains.v[k], known->carrier,
+			    home ? ", whose group is " : "", home ? home->name : "");
+	}
+}
+
+/* And domains of a carrier that are in no group, while it has one. */
 static void
 check_carriers(struct conf_parse *p)
 {
 	const struct conf *c = p->conf;
+	const struct conf_group *homes[CARRIER_DOMAINS_MAX];
+	size_t n;
+	const struct carrier_domain *known = carrier_domains(&n);
 
-	for (size_t i = 0; i < sizeof(carriers) / sizeof(carriers[0]); i++) {
-		const struct conf_group *has = group_with(c, carriers[i].domain);
-		for (size_t k = 0; k < c->group_count; k++) {
-			const struct conf_instance *in = conf_instance_of(p, "group", k);
-			if (strcmp(c->group[k].name, carriers[i].group) || has == &c->group[k])
-				continue;
-			conf_warn(p, conf_where(p, in, "domains"), "group %s: %s, a domain of this carrier, is %s%s",
-			    carriers[i].group, carriers[i].domain, has ? "in group " : "in no group",
-			    has ? has->name : "");
-		}
+	for (size_t i = 0; i < n; i++)
+		homes[i] = carrier_group(c, known[i].carrier);
+	for (size_t i = 0; i < c->group_count; i++)
+		check_carrier_words(p, i, homes);
+	for (size_t k = 0; k < n; k++) {
+		bool held = homes[k] == NULL;
+		for (size_t i = 0; i < c->group_count && !held; i++)
+			held = holds_domain(&c->group[i], known[k].domain);
+		if (!held)
+			conf_warn(p,
+			    conf_where(p, conf_instance_of(p, "group", (size_t)(homes[k] - c->group)), "domains"),
+			    "group %s: %s, a domain of %s, is in no group", homes[k]->name, known[k].domain,
+			    known[k].carrier);
 	}
 }
 

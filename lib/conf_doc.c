@@ -29,12 +29,14 @@ static const struct {
 	{ "delivery.deny", "10.0.0.0/8 fd00::/8" },
 	{ "resolver.server", "127.0.0.1:53 [::1]:53" },
 	{ "group.domains", "example.jp .example.jp" },
+	{ "group.mx", "*.example.net" },
 	{ "group.connections", "5" },
 	{ "group.rate", "100/60s" },
 	{ "group.quiet", "22:00-07:00" },
 	{ "source.address", "192.0.2.6" },
 	{ "source.helo", "mta1.example.jp" },
 	{ "pool.source", "default weight 1" },
+	{ "warm-up.daily", "50 100 200 400 800" },
 	{ "route.to", "group default" },
 	{ "route.from", "news@example.jp" },
 	{ "route.pool", "default" },
@@ -142,13 +144,18 @@ conf_print_sample(struct buf *out)
 
 	buf_puts(out,
 	    "# SPDX-License-Identifier: ISC\n"
-	    "# Configuration of ekiden; see ekiden.conf(5). Everything here is a default or an\n"
+	    "# Configuration of ekiden; see ekiden.conf(5). All but the includes is a default or an\n"
 	    "# example, commented out: a line that begins with \"#\" and no blank is a directive.\n"
 	    "# An empty file works on a host that has a name and a certificate (see below).\n"
 	    "#\n"
 	    "# One directive a line, blocks in braces. Sizes: 10M. Durations: 30s, 5m, 1d.\n"
 	    "# \"include FILE\" reads other files (patterns allowed) at this place.\n"
-	    "# After a change: mtactl config check && mtactl reload\n");
+	    "# After a change: mtactl config check && mtactl reload\n"
+	    "\n"
+	    "# What is known of large destinations: their groups with limits, and what their\n"
+	    "# replies mean. Without these files every destination is treated alike.\n"
+	    "include groups.d/*.conf\n"
+	    "include throttle.d/*.conf\n");
 	for (; blocks--; b++)
 		if (!strcmp(b->name, "listen"))
 			sample_listeners(out, b);
@@ -227,7 +234,7 @@ static void
 man_range(struct buf *out, const struct conf_directive *d)
 {
 	static const struct conf_kind *const ranged[] = { &conf_kind_number, &conf_kind_signed,
-		&conf_kind_size, &conf_kind_duration };
+		&conf_kind_size, &conf_kind_duration, &conf_kind_opt_number, &conf_kind_opt_duration };
 
 	for (size_t i = 0; i < sizeof(ranged) / sizeof(ranged[0]); i++) {
 		if (d->kind != ranged[i])

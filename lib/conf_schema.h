@@ -33,10 +33,11 @@
 #define CONF_CHOICE_reset(X) X(default, "default") X(slow, "slow") X(pause, "pause") X(ignore, "ignore")
 #define CONF_CHOICE_hop_tls(X)                                                                     \
 	X(default, "default") X(none, "none") X(may, "may") X(encrypt, "encrypt") X(verify, "verify")
-#define CONF_CHOICE_action(X) X(slow, "slow") X(pause, "pause") X(one, "one") X(suspend, "suspend")
+#define CONF_CHOICE_opt_flag(X) X(default, "default") X(no, "no") X(yes, "yes")
+#define CONF_CHOICE_action(X) X(slow, "slow") X(pause, "pause") X(one, "one") X(suspend, "suspend") X(none, "none")
 #define CONF_CHOICES(C)                                                                            \
 	C(tls) C(policy) C(received) C(method) C(level) C(version) C(canon) C(unsigned) \
-	C(header_from) C(duplicates) C(failure) C(reset) C(hop_tls) C(action)
+	C(header_from) C(duplicates) C(failure) C(reset) C(hop_tls) C(opt_flag) C(action)
 
 #define CONF_main(D)                                                                               \
 	D(text, hostname, "hostname", "", 0, 253,                                                  \
@@ -242,7 +243,8 @@
 #define CONF_group(D)                                                                              \
 	D(list, domains, "domains", "", 0, 5000, "Recipient domains; .example.jp: all below it.")  \
 	D(list, mx, "mx", "", 0, 1000,                                                             \
-	    "Also domains whose best MX host has a name like one of these; * stands for any characters.") \
+	    "Also domains of no group whose best MX host has a name like one of these; * stands for " \
+	    "any characters.")                                                                     \
 	D(opt_number, connections, "connections", "", 1, 500, "At a time.")                        \
 	D(opt_number, messages_per_connection, "messages-per-connection", "", 1, 1000000,          \
 	    "Then a new connection.")                                                              \
@@ -257,7 +259,7 @@
 	D(relay, relay, "relay", "", 0, 300, "Goes to this host, as with relayhost, but without its credentials.") \
 	D(text, pool, "pool", "", 0, 64, "Source addresses.")                                      \
 	D(choice_hop_tls, tls, "tls", "default", 0, 0, "As in delivery.")                          \
-	D(flag, fixed, "fixed", "no", 0, 0, "No automatic back-off.")                              \
+	D(choice_opt_flag, fixed, "fixed", "default", 0, 0, "No automatic back-off.")              \
 	D(choice_reset, on_reset, "on-reset", "default", 0, 0, "As in delivery.")                  \
 	D(opt_number, tenant_connections, "tenant-connections", "", 1, 500, "Of one tenant.")      \
 	D(rate, tenant_rate, "tenant-rate", "", 0, 0, "Recipients of one tenant in a time.")       \
@@ -305,7 +307,8 @@
 	D(list, mx, "mx", "", 0, 64, "Of hosts with names like these only; * stands for any characters.") \
 	D(choice_action, action, "action", "slow", 0, 0,                                           \
 	    "slow: to a part of the pace; pause: nothing for a time; one: one connection for a time; " \
-	    "suspend: the source is not used for this group for a time.")                          \
+	    "suspend: the source is not used for this group for a time; none: such a reply means " \
+	    "nothing, whatever the blocks behind say.")                          \
 	D(number, factor, "factor", "50", 1, 99, "Percent of the pace that is kept.")              \
 	D(duration, for_s, "for", "5m", 1, 604800, "The time, and how long each step of recovery takes.")
 

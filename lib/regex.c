@@ -53,7 +53,7 @@ enum regex_result
 regex_match(const struct regex *r, struct view text)
 {
 	PCRE2_SPTR subject = (PCRE2_SPTR)(text.n ? text.p : "");
-	int rc = pcre2_match(r->code, subject, text.n, 0, 0, r->data, r->limits);
+	int rc = pcre2_match(r->code, subject, view_first(text, REGEX_TEXT).n, 0, 0, r->data, r->limits);
 
 	if (rc >= 0)
 		return REGEX_YES;

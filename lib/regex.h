@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Regular expressions: the only caller of PCRE2. Case is ignored, '.' matches a newline, no UTF mode (any bytes
- * are input). Each match has a limit of work (REGEX_STEPS, REGEX_DEPTH): a pattern that backtracks without end is
- * cut. No JIT: its writable code is what seccomp forbids.
+ * are input). A match looks at the first REGEX_TEXT bytes, and its work from each of them is limited (REGEX_STEPS,
+ * REGEX_DEPTH): a pattern that backtracks without end is cut. No JIT: its writable code is what seccomp forbids.
  */
 #ifndef EKIDEN_REGEX_H
 #define EKIDEN_REGEX_H
 
 #include "lib/err.h"
 
-enum { REGEX_STEPS = 20000, REGEX_DEPTH = 500, REGEX_HEAP_KIB = 256 };
+enum { REGEX_TEXT = 1024, REGEX_STEPS = 20000, REGEX_DEPTH = 500, REGEX_HEAP_KIB = 256 };
 
 struct regex;
 

@@ -96,7 +96,7 @@ throttles_match(struct throttles *t, const struct throttle_facts *f)
 		    glob_list_match(&c->enhanced, view_str(esc_text(f->esc, esc))) &&
 		    glob_list_match(&c->group, f->group) && glob_list_match(&c->mx, f->host) &&
 		    text_fits(&t->v[i], f->text))
-			return c->name;
+			return c->action == CONF_ACTION_none ? NULL : c->name;
 	}
 	return NULL;
 }

@@ -24,7 +24,7 @@ struct throttle_facts {
 /* NULL with *e when a pattern cannot be compiled. */
 struct throttles *throttles_new(const struct conf *c, struct err *e);
 void throttles_free(struct throttles **t); /* NULL is fine */
-/* The name of the block, which lives as long as t; NULL: none. A pattern that is cut is logged once. */
+/* The name of the block, which lives as long as t; NULL: none, or one of `action none`. A pattern that is cut is logged once. */
 const char *throttles_match(struct throttles *t, const struct throttle_facts *f);
 
 /* Words of the directives, for the check of a configuration too. */

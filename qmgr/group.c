@@ -1,16 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 #include <stdlib.h>
-#include <string.h>
 
-#include "lib/addr.h"
 #include "lib/ipc.h"
 #include "lib/throttle.h"
-#include "qmgr/group.h"
-
-struct group_domain {
-	struct view name; /* canonical, owned; with its dot when it stands for all below it */
-	const struct group *group;
-};
+#include "qmgr/group_private.h"
 
 static const uint8_t policies[] = {
 	[CONF_HOP_TLS_none] = TLS_POLICY_NONE,
@@ -92,7 +85,8 @@ fill(struct groups *g, struct group *out, const struct conf_group *c)
 	rate(&out->tenant_rate, &c->tenant_rate);
 	out->hours = (struct hours){ c->quiet.v, c->quiet.n, (uint32_t)c->full_hour, c->time_zone.offset_s };
 	out->local_hours = c->time_zone.local;
-	out->fixed = c->fixed;
+	if (c->fixed != CONF_OPT_FLAG_default)
+		out->fixed = c->fixed == CONF_OPT_FLAG_yes;
 	out->relay = &c->relay;
 	if (c->on_reset != CONF_RESET_default)
 		out->on_reset = c->on_reset;
@@ -102,51 +96,6 @@ fill(struct groups *g, struct group *out, const struct conf_group *c)
 		out->tls = policies[c->tls];
 	if (*c->retry)
 		out->retry = retry_by_name(g, view_str(c->retry));
-}
-
-static int
-by_name(const void *a, const void *b)
-{
-	const struct group_domain *x = a, *y = b;
-
-	size_t n = x->name.n < y->name.n ? x->name.n : y->name.n;
-	int rc = n ? memcmp(x->name.p, y->name.p, n) : 0;
-
-	return rc ? rc : (x->name.n > y->name.n) - (x->name.n < y->name.n);
-}
-
-static void
-add_domain(struct groups *g, const char *word, const struct group *group)
-{
-	struct buf name = BUF_INIT(ADDR_DOMAIN_MAX + 2), canonical = BUF_INIT(ADDR_DOMAIN_MAX + 1);
-	bool below = *word == '.';
-
-	if (below)
-		buf_putc(&name, '.');
-	if (domain_canonical(view_str(word + below), &canonical))
-		buf_putv(&name, buf_view(&canonical));
-	g->domains[g->ndomains++] =
-	    (struct group_domain){ view_str(x_strndup(buf_view(&name))), group };
-	buf_free(&canonical);
-	buf_free(&name);
-}
-
-static void
-add_domains(struct groups *g)
-{
-	const struct conf *c = g->conf;
-	size_t n = 0;
-
-	for (size_t i = 0; i < c->group_count; i++)
-		n += c->group[i].domains.n;
-	for (size_t i = 0; i < c->group_count; i++)
-		g->by_mx |= c->group[i].mx.n > 0;
-	g->domains = x_calloc(n, sizeof(*g->domains));
-	for (size_t i = 0; i < c->group_count; i++)
-		for (size_t k = 0; k < c->group[i].domains.n; k++)
-			add_domain(g, c->group[i].domains.v[k], &g->v[i]);
-	if (n)
-		qsort(g->domains, n, sizeof(*g->domains), by_name);
 }
 
 static void
@@ -208,10 +157,14 @@ groups_new(const struct conf *c, const struct retry_rule *retry)
 	g->v = x_calloc(g->n, sizeof(*g->v));
 	add_retries(g);
 	general(g, retry);
-	for (size_t i = 0; i < g->n; i++)
+	for (size_t i = 0; i < g->n; i++) {
 		fill(g, &g->v[i], &c->group[i]);
-	add_domains(g);
+		domain_map_add(&g->domains, &c->group[i].domains, &g->v[i]);
+		g->by_mx |= c->group[i].mx.n > 0;
+	}
+	domain_map_sort(&g->domains);
 	add_throttles(g);
+	group_routes_init(g);
 	return g;
 }
 
@@ -222,11 +175,10 @@ groups_free(struct groups **at)
 
 	if (g == NULL)
 		return;
-	for (size_t i = 0; i < g->ndomains; i++)
-		free((void *)(uintptr_t)g->domains[i].name.p);
+	group_routes_free(g);
+	domain_map_free(&g->domains);
 	for (size_t i = 0; i < g->conf->retry_schedule_count; i++)
 		free(g->steps[i]);
-	free(g->domains);
 	free(g->steps);
 	free(g->retries);
 	free(g->throttles);
@@ -235,26 +187,11 @@ groups_free(struct groups **at)
 	*at = NULL;
 }
 
-static const struct group *
-look_up(const struct groups *g, struct view name)
-{
-	const struct group_domain key = { name, NULL };
-	const struct group_domain *found = g->ndomains ?
-	    bsearch(&key, g->domains, g->ndomains, sizeof(key), by_name) : NULL;
-
-	return found ? found->group : NULL;
-}
-
 const struct group *
 group_of_domain(const struct groups *g, struct view domain)
 {
-	const struct group *found = look_up(g, domain);
-	ptrdiff_t dot;
+	const struct group *found = domain_map_find(&g->domains, domain);
 
-	while (g->ndomains && found == NULL && (dot = view_index(domain, '.')) >= 0) {
-		found = look_up(g, view_skip(domain, (size_t)dot));
-		domain = view_skip(domain, (size_t)dot + 1);
-	}
 	return found ? found : &g->general;
 }
 
@@ -308,51 +245,5 @@ retry_by_name(const struct groups *g, struct view name)
 	for (size_t i = 0; i < g->conf->retry_schedule_count; i++)
 		if (view_is(name, g->conf->retry_schedule[i].name))
 			return &g->retries[i];
-	return NULL;
-}
-
-/* Conditional routes. */
-
-static bool
-to_fits(const struct conf_list *to, const struct route_facts *f)
-{
-	if (to->n == 0)
-		return true;
-	bool groups = !strcmp(to->v[0], "group");
-	for (size_t i = groups; i < to->n; i++) {
-		struct view word = view_str(to->v[i]);
-		if (groups ? view_is(word, f->group->name) :
-			view_ieq(word, f->domain) ||
-			    (view_starts(word, ".") && f->domain.n > word.n &&
-				view_ieq(view_skip(f->domain, f->domain.n - word.n), word)))
-			return true;
-	}
-	return false;
-}
-
-/* "user@example.jp", "@example.jp". */
-static bool
-address_fits(const struct conf_list *list, struct view address)
-{
-	for (size_t i = 0; i < list->n; i++) {
-		struct view word = view_str(list->v[i]), part = address;
-		if (view_starts(word, "@") && part.n > word.n)
-			part = view_skip(part, part.n - word.n);
-		if (view_ieq(word, part))
-			return true;
-	}
-	return list->n == 0;
-}
-
-const struct conf_route *
-route_choose(const struct groups *g, const struct route_facts *f)
-{
-	for (size_t i = 0; i < g->conf->route_count; i++) {
-		const struct conf_route *r = &g->conf->route[i];
-		if (to_fits(&r->to, f) && address_fits(&r->from, f->sender) &&
-		    address_fits(&r->header_from, f->header_from) &&
-		    glob_list_match(&r->tenant, f->tenant) && glob_list_match(&r->key, f->key) && glob_list_match(&r->tag, f->tag))
-			return r;
-	}
 	return NULL;
 }

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Destinations' settings in the form in which they are used: the configuration's groups with what they leave out
- * filled in from `delivery`, conditional routes, throttle rules, retry schedules. Pure; built anew by each reload.
+ * filled in from `delivery`, conditional routes, throttle rules, retry schedules. Pure; built
+ * anew by each reload.
  */
 #ifndef EKIDEN_QMGR_GROUP_H
 #define EKIDEN_QMGR_GROUP_H
 
-#include "lib/table.h"
 #include "qmgr/backoff.h"
+#include "qmgr/domain_map.h"
 #include "qmgr/hours.h"
 #include "qmgr/retry.h"
 
@@ -35,10 +36,10 @@ struct groups {
 	const struct conf *conf;
 	struct group general, *v;
 	size_t n;
-	struct group_domain *domains; /* sorted */
-	size_t ndomains;
-	bool by_mx; /* some group names hosts */
+	struct domain_map domains; /* struct group of each */
 	struct throttle_rule *throttles;
+	bool by_mx; /* some group names hosts */
+	struct route_rule *routes;
 	struct retry_rule *retries; /* of retry-schedules, in their order */
 	uint32_t **steps;
 };
@@ -67,7 +68,8 @@ uint8_t tls_policy_of(enum conf_policy policy); /* enum tls_policy */
 struct route_facts {
 	struct view domain; /* canonical */
 	const struct group *group;
-	struct view sender, header_from, tenant, key, tag;
+	struct view sender, header_from; /* addresses; empty: none */
+	struct view tenant, key, tag;
 };
 /* The first route whose conditions all hold; NULL: none. */
 const struct conf_route *route_choose(const struct groups *g, const struct route_facts *f);

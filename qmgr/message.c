@@ -131,7 +131,7 @@ rcpt_retry(const struct rcpt *r)
 	const struct groups *g = r->m->q->set.groups;
 	struct buf domain = BUF_INIT(256);
 
-	if (g->ndomains == 0 || (r->m->retry.n && retry_by_name(g, r->m->retry)))
+	if (g->domains.n == 0 || (r->m->retry.n && retry_by_name(g, r->m->retry)))
 		return message_retry(r->m);
 	const struct group *group = domain_canonical(addr_domain(r->addr), &domain) ?
 	    group_of_domain(g, buf_view(&domain)) : &g->general;

@@ -115,7 +115,7 @@ way_find(const struct rcpt *r, struct way *out, struct err *e)
 		return way_of_copy(q, out, e);
 	*out = (struct way){ .dest = NULL };
 	int rc = route_resolve(&q->set.route, given, &out->route, e);
-	bool asks = g->ndomains || g->conf->route_count;
+	bool asks = g->domains.n || g->conf->route_count;
 	struct view domain = asks && domain_canonical(given, &room) ? buf_view(&room) : given;
 	rc = by_rules(r, domain, out, rc, e);
 	buf_free(&room);

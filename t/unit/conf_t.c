@@ -353,6 +353,23 @@ test_round_trip(void)
 	ok(same, "what is printed reads back equal, with defaults and without");
 }
 
+/* The sample without its includes, which need files. */
+static void
+put_sample(struct buf *out)
+{
+	struct buf sample = BUF_INIT(TEXT_MAX);
+
+	conf_print_sample(&sample);
+	for (struct view rest = buf_view(&sample); rest.n;) {
+		struct view line = view_cut(&rest, '\n');
+		if (view_starts(line, "include "))
+			continue;
+		buf_putv(out, line);
+		buf_putc(out, '\n');
+	}
+	buf_free(&sample);
+}
+
 /* The sample without its comment marks: every directive once, with its default or an example. */
 static void
 uncomment(struct view text, struct buf *out)
@@ -381,9 +398,9 @@ test_sample(void)
 		   value = BUF_INIT(TEXT_MAX);
 	int directives = 0, lines = 0;
 
-	conf_print_sample(&sample);
+	put_sample(&sample);
 	struct conf *c = conf_read_text(buf_view(&sample), "sample", &errors);
-	ok(c != NULL, "the sample as it is changes nothing");
+	ok(c != NULL, "the sample as it is changes nothing, but for its includes");
 	struct conf *empty = conf_read_text(VIEW(""), "empty", &errors);
 	conf_print(c, true, &text);
 	conf_print(empty, true, &value);
@@ -429,7 +446,7 @@ test_hostile(void)
 	unsigned seed = 1, accepted = 0, silent = 0, unequal = 0;
 	static const char marks[] = "{};\"\\# \n\t\r:/.[]0a-\xc3\xff";
 
-	conf_print_sample(&sample);
+	put_sample(&sample);
 	uncomment(buf_view(&sample), &text);
 	for (int i = 0; i < 1500; i++) {
 		buf_clear(&work);
