@@ -12,7 +12,8 @@ enum {
 	FIELD_MAX = 32768,
 	FIELD_OVERHEAD = 4 + 1 + 4, /* length of the name, type, length of the value */
 	WAIT_FIRST_MS = 2,
-	WAIT_MAX_MS = 250
+	WAIT_MAX_MS = 250,
+	AGAIN_MS = 20
 };
 
 struct ctl_conn {
@@ -40,7 +41,10 @@ call_init(struct ctl_call *call, struct ctl_conn *conn, struct buf *rows)
 static void
 call_release(struct ctl_call *call)
 {
-	free(call->cursor);
+	if (call->free_cursor)
+		call->free_cursor(call->cursor);
+	else
+		free(call->cursor);
 	buf_wipe(&call->args);
 	buf_free(&call->args);
 	buf_wipe(&call->row);
@@ -114,8 +118,8 @@ run_step(struct loop_timer *t)
 	call->active = false;
 	if (r == CTL_DONE || call->finished)
 		complete(call);
-	else if (r == CTL_MORE)
-		loop_timer_set(conn->loop, &conn->step, 0);
+	else if (r == CTL_MORE || r == CTL_AGAIN)
+		loop_timer_set(conn->loop, &conn->step, r == CTL_MORE ? 0 : AGAIN_MS);
 }
 
 bool
@@ -286,7 +290,7 @@ ctl_run_as(uint32_t uid, const struct ctl_command *table, void *daemon, struct v
 		r = call.command->run(&call);
 		call.active = false;
 	} while (r == CTL_MORE && !call.finished);
-	if (r == CTL_WAIT && !call.finished) {
+	if ((r == CTL_WAIT || r == CTL_AGAIN) && !call.finished) {
 		if (call.cancel)
 			call.cancel(&call);
 		ctl_end(&call, 1, "%s needs the running suite", call.command->command);

@@ -4,7 +4,7 @@
  * of named fields and an end with an exit status (0 done, 1 could not, 2 wrong use).
  *
  * A handler runs to the end (CTL_DONE), or in steps (CTL_MORE: called again when the output so far was
- * taken; keep a cursor in call->cursor), or waits (CTL_WAIT: ctl_finish() comes later, from anywhere).
+ * taken; keep a cursor in call->cursor), or asks to be called again in a moment (CTL_AGAIN), or waits (CTL_WAIT: ctl_finish() comes later, from anywhere).
  */
 #ifndef EKIDEN_CTL_H
 #define EKIDEN_CTL_H
@@ -12,7 +12,7 @@
 #include "lib/channel.h"
 #include "lib/ctl_schema.h"
 
-enum ctl_result { CTL_DONE, CTL_MORE, CTL_WAIT };
+enum ctl_result { CTL_DONE, CTL_MORE, CTL_AGAIN, CTL_WAIT };
 
 struct ctl_call;
 
@@ -25,7 +25,8 @@ struct ctl_call {
 	const struct ctl_command *command;
 	void *daemon;		    /* what ctl_serve() was given */
 	uint32_t uid;		    /* of the admin */
-	void *cursor;		    /* the handler's; freed with free() at the end of the call */
+	void *cursor;		    /* the handler's */
+	void (*free_cursor)(void *cursor); /* at the end of the call; NULL: free() */
 	void (*cancel)(struct ctl_call *call); /* CTL_WAIT: the connection ended; the call is going away */
 	uint8_t status;
 	/* private */

@@ -9,6 +9,7 @@
  * standard input, one a line), --option=VALUE, --flag. All reach the handler by name, in lower case
  * (option names without the dashes). A value in brackets may be empty. @FILE a file
  * ("-": standard input), whose lines reach the handler as its values. CTL_FILTERS are the queue filters.
+ * A command with --yes asks before it changes what a filter finds.
  */
 #ifndef EKIDEN_CTL_SCHEMA_H
 #define EKIDEN_CTL_SCHEMA_H
@@ -89,20 +90,50 @@
 
 #define CTL_QMGR(X)                                                                                \
 	X(QMGR, queue_list, "queue list", CTL_FILTERS " --limit=N",                               \
-	    "List queued recipients. STATE: active, deferred, held, or scheduled (to be sent later " \
-	    "by the wish of the sender).")                                                         \
+	    "List queued recipients. STATE: active, deferred, held, paused, or scheduled (to be sent " \
+	    "later by the wish of the sender).")                                                         \
 	X(QMGR, queue_count, "queue count", CTL_FILTERS, "Count messages, recipients and bytes.")  \
+	X(QMGR, queue_shape, "queue shape", CTL_FILTERS " --limit=N",                              \
+	    "Count recipients by destination and by how many minutes ago they came, the destinations with the " \
+	    "most first (at most 100, or N). A destination is a site, where DNS was asked lately, or a domain.") \
 	X(QMGR, queue_show, "queue show", "ID --content",                                          \
 	    "Show one message with its recipients; with --content also its text.")                 \
 	X(QMGR, queue_flush, "queue flush", "[ID...] " CTL_FILTERS " --all",                      \
 	    "Try again now. A scheduled message goes before its time only when its ID is given.")  \
-	X(QMGR, queue_hold, "queue hold", "[ID...] " CTL_FILTERS " --all", "Keep until released.") \
-	X(QMGR, queue_release, "queue release", "[ID...] " CTL_FILTERS " --all",                  \
+	X(QMGR, queue_hold, "queue hold", "[ID...] " CTL_FILTERS " --all --yes", "Keep until released.") \
+	X(QMGR, queue_release, "queue release", "[ID...] " CTL_FILTERS " --all --yes",                  \
 	    "End a hold. A message that is to be sent later still waits for that.")                \
-	X(QMGR, queue_delete, "queue delete", "[ID...] " CTL_FILTERS " --all",                     \
+	X(QMGR, queue_delete, "queue delete", "[ID...] " CTL_FILTERS " --all --yes",                     \
 	    "Remove without a report.")                                                            \
-	X(QMGR, queue_bounce, "queue bounce", "[ID...] " CTL_FILTERS " --all",                     \
-	    "Return to the sender now.")
+	X(QMGR, queue_bounce, "queue bounce", "[ID...] " CTL_FILTERS " --all --yes",                     \
+	    "Return to the sender now.")                                                           \
+	X(QMGR, queue_move, "queue move", "[ID...] --pool=[POOL] " CTL_FILTERS " --all --yes",           \
+	    "Send by the sources of this pool, whatever group and routes say; empty: as configured again. What is " \
+	    "under way goes on.")                                                           \
+	X(QMGR, why, "why", "WHAT --limit=N",                                                     \
+	    "WHAT: a queue id, an address, a domain. Say for each queued recipient (at most 100, or N) what it waits for: the limit that holds it with its " \
+	    "counter and when that frees, or the next attempt; the last reply, and when it is given up.") \
+	X(QMGR, pause, "pause",                                                                    \
+	    "--tenant=TENANT --domain=DOMAIN --site=SITE --source=SOURCE --for=DURATION --reason=TEXT", \
+	    "Send no mail of a tenant, to a domain (or .DOMAIN: all below), to a site or group as lane list names it, " \
+	    "or from a source: one of them, until it is resumed or for a time. What is under way is ended; the rest " \
+	    "waits, without attempts, and grows older. A pause outlives a restart.")               \
+	X(QMGR, resume, "resume", "--tenant=TENANT --domain=DOMAIN --site=SITE --source=SOURCE",   \
+	    "End a pause: what it held back goes on.")                                             \
+	X(QMGR, pause_list, "pauses", "", "List the pauses.")                                      \
+	X(QMGR, plan, "plan", "@FILE --sender=ADDRESS --tenant=TENANT --key=USER --tag=TAG",       \
+	    "Say what would become of mail to the addresses in FILE, one a line, without sending any: destinations " \
+	    "with their groups, sources, TLS policies and limits, and how long each would take as fast as its limits " \
+	    "let it. DNS is asked.")                                                               \
+	X(QMGR, lane_list, "lane list", "--limit=N",                                               \
+	    "Show where mail goes at the moment, the busiest first (at most 200, or N): a lane is a destination from one " \
+	    "source under one TLS policy.")                                                        \
+	X(QMGR, lane_show, "lane show", "LANE",                                                    \
+	    "Show one lane: limits, back-off and its cause, connections, tenants that wait.")
+
+/* What mtactl asks for commands of its own: no names for people. */
+#define CTL_QMGR_OWN(X)                                                                            \
+	X(QMGR, route_find, "route find", "ADDRESS --sender=ADDRESS --tenant=TENANT --key=USER --tag=TAG", "")
 
 #define CTL_DNSD(X)                                                                                \
 	X(DNSD, dns_txt, "dns txt", "NAME", "Look TXT records up as the suite sees them.")

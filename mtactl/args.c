@@ -291,6 +291,19 @@ take_arguments(struct args *a, struct mtactl *m, struct cursor *c)
 	return 0;
 }
 
+/* IDs, filters, --all: what is not about how it is done. */
+static size_t
+selectors(const struct args *a)
+{
+	struct view rest = buf_view(&a->records);
+	struct ipc_ctl_arg arg;
+	size_t n = 0;
+
+	while (ipc_next(&ipc_desc_ctl_arg, &rest, &arg))
+		n += !view_is(arg.name, "yes") && !view_is(arg.name, "pool");
+	return n;
+}
+
 /* A change of many messages is not made by leaving something out. */
 static int
 check_bulk(const struct args *a, struct err *e)
@@ -302,9 +315,9 @@ check_bulk(const struct args *a, struct err *e)
 	for (size_t i = 0; i < n; i++) {
 		if (strcmp(specs[i].name, "all") != 0)
 			continue;
-		if (a->count == 0 && !a->from_stdin)
+		if (selectors(a) == 0 && !a->from_stdin)
 			return err_usage(e, "%s: needs an ID, a filter or --all", a->command->name);
-		if (args_nth(a, "all", 0, &all) && (a->count > 1 || a->from_stdin))
+		if (args_nth(a, "all", 0, &all) && (selectors(a) > 1 || a->from_stdin))
 			return err_usage(
 			    e, "%s: --all stands alone, without IDs and filters", a->command->name);
 	}

@@ -67,6 +67,13 @@ struct command {
 	    "an address at the other end; with more than one of them, what all fit. Secrets and content are left out. " \
 	    "A client's tenant is known from its log-in on, an outgoing connection's while its mail is under way. " \
 	    "Ends after the duration, or with Ctrl-C.")                                            \
+	X(MTACTL, route, "route",                                                                  \
+	    "ADDRESS --sender=ADDRESS --tenant=TENANT --key=USER --tag=TAG --connect",             \
+	    "Say what would become of mail to this address (from that sender, by that tenant and key, with that tag): " \
+	    "site and hosts, group and its limits, source, TLS policy, pauses. connect: talk to the destination as for " \
+	    "mail, up to where a message could be sent, and show the dialogue.")                   \
+	X(MTACTL, top, "top", "--every=DURATION --count=N",                                        \
+	    "Show the queue and the busiest lanes again and again, every 2 seconds, until Ctrl-C (or N times).") \
 	X(MTACTL, version, "version", "", "Print the version of mtactl.")                          \
 	X(MTACTL, help, "help", "[WORD...]", "Show the commands, or how to use one of them.")
 

@@ -77,7 +77,7 @@ run(struct mtactl *m, const struct args *a)
 	/* An empty list on standard input asks for nothing, never for everything. */
 	if (a->from_stdin && !args_nth(a, "id", 0, &id))
 		return STATUS_DONE;
-	return call_print(m, a);
+	return confirmed(m, a, &status) ? call_print(m, a) : status;
 }
 
 int

@@ -42,6 +42,8 @@ int client_begin(const struct conf *c, const struct command *command, uint32_t i
 int client_frame(int sock, const struct command *command, struct buf *store, struct output *o);
 /* trace.c: the dialogue of one connection that smtp makes (CTL_SMTP, "dialogue"). Exit status. */
 int dialogue_show(const struct mtactl *m, const struct conf *c, const struct buf *records);
+/* confirm.c: false: nothing may be changed, and why was told. */
+bool confirmed(const struct mtactl *m, const struct args *a, int *status);
 /* Whether there is a suite to ask. */
 bool client_reachable(const struct conf *c);
 

@@ -6,27 +6,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "qmgr/answer.h"
 #include "qmgr/segments.h"
 #include "qmgr/walk.h"
 
 CTL_QMGR(CTL_PROTOTYPE)
 
 enum { CONTENT_ROW = 30000 };
-
-/* The last reply as one text: code and enhanced code in front unless it has them. */
-static void
-put_reason(struct ctl_call *call, const struct seen *s)
-{
-	struct buf b = BUF_INIT(IPC_TEXT_MAX * 2);
-	char code[8], esc[ESC_TEXT_MAX];
-
-	snprintf(code, sizeof(code), "%u", s->code);
-	if (s->text.n && s->code && !view_starts(s->text, code))
-		buf_printf(&b, "%s %s ", code, esc_text(esc_unpack(s->esc), esc));
-	buf_putv(&b, s->text);
-	ctl_text(call, "reason", buf_view(&b));
-	buf_free(&b);
-}
 
 static void
 put_id(struct ctl_call *call, uint64_t qid)
@@ -40,11 +26,10 @@ static bool
 list_one(struct visitor *v, const struct seen *s, struct rcpt *r)
 {
 	struct ctl_call *call = v->call;
-	uint64_t limit = 0;
+	uint64_t limit;
 
 	(void)r;
-	view_u64(ctl_arg(call, "limit"), UINT64_MAX, &limit);
-	if (limit && v->count[1] >= limit)
+	if (limit_get(call, UINT64_MAX, &limit) && v->count[1] >= limit)
 		return false;
 	v->count[1]++;
 	put_id(call, s->qid);
@@ -57,7 +42,7 @@ list_one(struct visitor *v, const struct seen *s, struct rcpt *r)
 	ctl_time(call, "arrival", s->arrival_us);
 	ctl_number(call, "attempts", s->attempts);
 	ctl_time(call, "next", s->next_us);
-	put_reason(call, s);
+	answer_reason(call, s);
 	ctl_row_end(call);
 	return true;
 }
@@ -67,14 +52,11 @@ ctl_queue_list(struct ctl_call *call)
 {
 	struct qmgr *q = call->daemon;
 	struct visitor v = { .meet = list_one, .call = call, .q = q };
-	struct view limit = ctl_arg(call, "limit");
 	struct filter f;
-	uint64_t n;
+	uint64_t limit;
 
-	if (!filter_get(call, &f))
+	if (!filter_get(call, &f) || !limit_get(call, UINT64_MAX, &limit))
 		return CTL_DONE;
-	if (limit.n && !view_u64(limit, UINT64_MAX, &n))
-		return ctl_end(call, 2, "limit is not a number");
 	if (call->cursor == NULL)
 		walk_start(call, q, &f);
 	return walk_step(&v, &f) ? CTL_MORE : CTL_DONE;
@@ -160,7 +142,7 @@ show_rcpt(struct visitor *v, const struct seen *s, struct rcpt *r)
 	ctl_time(call, "next", s->next_us);
 	ctl_time(call, "last", s->last_us);
 	ctl_str(call, "dsn", esc_text(esc_unpack(s->esc), esc));
-	put_reason(call, s);
+	answer_reason(call, s);
 	ctl_text(call, "relay", s->relay);
 	ctl_str(call, "lane", s->lane);
 	ctl_row_end(call);

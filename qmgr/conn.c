@@ -89,12 +89,6 @@ least_loaded(const struct qmgr *q)
 	return best;
 }
 
-static struct view
-helo_of(const struct source *s, const struct qmgr *q)
-{
-	return view_str(s && s->conf && *s->conf->helo ? s->conf->helo : q->set.helo);
-}
-
 /* For texts and traces: the domain of what waits first; a site has several. */
 static struct view
 next_hop(const struct lane *lane)
@@ -129,7 +123,7 @@ conn_open(struct lane *lane)
 	shape_connect(lane);
 	IPC_SEND(&s->ch, conn_open, .conn = c->id, .nexthop = next_hop(lane), .mx = r->mx,
 	    .port = r->port, .tls = r->tls,
-	    .helo = helo_of(r->source, q),
+	    .helo = source_helo(r->source, q),
 	    .auth = r->auth ? VIEW("relayhost") : VIEW(""), .idle_s = r->group->idle_s,
 	    .source = source_address(r->source, false), .source6 = source_address(r->source, true),
 	    .group = view_str(r->group->name), .secure = site && site->secure,

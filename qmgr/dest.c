@@ -166,6 +166,14 @@ dest_get(struct qmgr *q, struct view name)
 	return d;
 }
 
+const struct site *
+dest_site(struct qmgr *q, struct view name)
+{
+	const struct dest *d = find(q, name, hash_view(name, 0));
+
+	return d && d->site->state == SITE_KNOWN ? d->site : NULL;
+}
+
 static void
 dest_free(struct dest *d)
 {

@@ -30,6 +30,8 @@ struct dest {
 
 /* The domain (canonical) as it is known now. Never NULL. */
 struct dest *dest_get(struct qmgr *q, struct view name);
+/* Its site, if DNS was asked lately; NULL: nothing is known. Nobody is asked. */
+const struct site *dest_site(struct qmgr *q, struct view name);
 /* New settings may be of the resolver too: all that is known is asked again when it is needed. */
 void dests_stale(struct qmgr *q);
 /* Asks again where mail waits; forgets what is idle. */

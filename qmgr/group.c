@@ -103,7 +103,8 @@ add_throttles(struct groups *g)
 {
 	static const enum backoff_action actions[] = { [CONF_ACTION_slow] = BACKOFF_SLOW,
 		[CONF_ACTION_pause] = BACKOFF_PAUSE, [CONF_ACTION_one] = BACKOFF_ONE,
-		[CONF_ACTION_suspend] = BACKOFF_SUSPEND };
+		[CONF_ACTION_suspend] = BACKOFF_SUSPEND,
+		[CONF_ACTION_none] = BACKOFF_SLOW /* smtp tells of none of these */ };
 
 	g->throttles = x_calloc(g->conf->throttle_count, sizeof(*g->throttles));
 	for (size_t i = 0; i < g->conf->throttle_count; i++) {

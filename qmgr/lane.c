@@ -7,6 +7,7 @@
 #include "qmgr/lane.h"
 #include "qmgr/list.h"
 #include "qmgr/logline.h"
+#include "qmgr/pause.h"
 #include "qmgr/shape.h"
 #include "qmgr/special.h"
 #include "qmgr/way.h"
@@ -108,6 +109,7 @@ lane_free(struct lane *lane)
 	link_cut(&lane->slot);
 	loop_timer_cancel(lane->q->loop, &lane->wake);
 	pace_free(&lane->slow_pace);
+	free(lane->backoff_cause);
 	shape_leave(lane);
 	table_del(&lane->q->lanes, &lane->node);
 	link_cut(&lane->site_link);
@@ -189,6 +191,11 @@ lane_put(struct rcpt *r, bool front)
 	if (way_find(r, &way, &e) < 0) {
 		struct outcome o = { .esc = e.esc, .text = view_str(e.text) };
 		refuse(r, &o, e.class == ERR_PERM, NULL);
+		return;
+	}
+	const struct pause *pause = q->pauses ? pause_find(r, &way) : NULL;
+	if (pause) {
+		pause_wait(r, pause);
 		return;
 	}
 	struct lane *lane = lane_get(q, &way.route);
@@ -410,6 +417,19 @@ lane_displace(struct lane *lane)
 {
 	lane->displaced = true;
 	lane_wake(lane);
+}
+
+static void
+displace_one(void *ctx, struct table_node *n)
+{
+	(void)ctx;
+	lane_displace(CONTAINER(n, struct lane, node));
+}
+
+void
+lanes_displace_all(struct qmgr *q)
+{
+	table_each(&q->lanes, displace_one, NULL);
 }
 
 void

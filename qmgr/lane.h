@@ -24,6 +24,7 @@ struct lane {
 	struct window window;
 	struct shaper *shaper;	 /* limits, shared by the lanes of a group */
 	struct backoff backoff;
+	char *backoff_cause;	 /* reply of the last signal; NULL: none */
 	struct pace slow_pace;	 /* under backoff.cap */
 	uint64_t minute_us;	 /* begin of this_minute */
 	uint32_t this_minute, last_minute; /* recipients given to connections */
@@ -70,6 +71,7 @@ void lanes_feed_starved(struct lane *lane);
 /* Its source cannot be used any more: when it is its turn, what waits finds its way anew. */
 void lane_displace(struct lane *lane);
 void lane_put_anew(struct lane *lane);
+void lanes_displace_all(struct qmgr *q);
 /* Frees lanes that nobody used for a while. */
 void lanes_sweep(struct qmgr *q);
 /* New settings: lanes get their group and source by name; what waits finds its way anew. */

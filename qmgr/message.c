@@ -222,6 +222,7 @@ from_row(struct qmgr *q, struct segment *seg, const struct message_row *row)
 	m->label = arena_view(a, row->label);
 	m->header_from = arena_view(a, row->header_from);
 	m->retry = arena_view(a, row->retry);
+	m->pool = arena_view(a, row->pool);
 	m->key_serial = row->key_serial;
 	m->priority = row->priority;
 	m->mt_priority = row->mt_priority;
@@ -406,6 +407,7 @@ rcpt_from_row(struct rcpt *r, const struct rcpt_row *row)
 	r->esc = row->esc;
 	r->remote = row->remote;
 	r->scheduled = row->scheduled;
+	r->paused = row->paused;
 	r->text = row->text.n ? arena_str(a, row->text) : NULL;
 	r->relay = row->relay.n ? arena_str(a, row->relay) : NULL;
 	r->in_db = true;
@@ -446,7 +448,7 @@ rcpt_activate(struct rcpt *r)
 {
 	struct qmgr *q = r->m->q;
 
-	r->scheduled = false;
+	r->scheduled = r->paused = false;
 	if (keyhold_frozen(r->m))
 		keyhold_hold(r);
 	else if (q->counts.active >= q->set.active)
@@ -487,6 +489,22 @@ rcpt_wait(struct rcpt *r, uint64_t due_us)
 	rcpt_set_state(r, R_WAIT);
 	save(r);
 	loader_due(r->m->q, due_us);
+}
+
+void
+rcpt_move(struct rcpt *r, struct view pool)
+{
+	struct message *m = r->m;
+
+	if (!view_eq(m->pool, pool)) {
+		m->pool = arena_view(&m->mem, pool);
+		if (m->in_db)
+			store_put_message(m->q, m);
+	}
+	if (r->state == R_READY) {
+		lane_cut(r);
+		rcpt_wait(r, qmgr_now(m->q));
+	}
 }
 
 /* RFC 3461: NOTIFY without FAILURE, and RFC 5321 6.1: the null sender, are told nothing; nobody of copies. */

@@ -44,6 +44,7 @@ struct rcpt {
 	uint8_t notify, state, wish, again;
 	uint8_t kind; /* enum rcpt_kind */
 	bool remote, in_db, expired;
+	bool paused;	/* R_WAIT for the end of a pause; not a failure */
 	bool scheduled; /* R_WAIT for the release time of its message; not a failure */
 };
 
@@ -62,6 +63,7 @@ struct message {
 	struct view sender, user, tag, envid;
 	struct view sender_original, return_domain, hold_reason, batch, label, header_from;
 	struct view retry;     /* name of a schedule, or empty */
+	struct view pool;      /* of sources, as the admin moved it; empty: as configured */
 	uint32_t key_serial;
 	uint8_t priority;      /* of the key */
 	uint8_t mt_priority;   /* value + 10; 0: none */
@@ -141,5 +143,7 @@ void rcpt_again(struct rcpt *r);
 void rcpt_damaged(struct rcpt *r);
 void rcpt_set_outcome(struct rcpt *r, const struct outcome *o);
 void rcpt_set_state(struct rcpt *r, enum rcpt_state state);
+/* The sources of the message from now on; what waits in a lane goes by way of the database. */
+void rcpt_move(struct rcpt *r, struct view pool);
 
 #endif

@@ -37,11 +37,12 @@ on_peer_gone(struct daemon *d, enum role role, uint32_t instance)
 }
 
 CTL_QMGR(CTL_PROTOTYPE)
+CTL_QMGR_OWN(CTL_PROTOTYPE)
 
 static void
 on_admin(struct daemon *d, uint32_t uid, int fd)
 {
-	static const struct ctl_command table[] = { CTL_QMGR(CTL_ROW) { NULL, NULL } };
+	static const struct ctl_command table[] = { CTL_QMGR(CTL_ROW) CTL_QMGR_OWN(CTL_ROW) { NULL, NULL } };
 
 	ctl_serve(d->loop, fd, uid, table, state_of(d));
 }

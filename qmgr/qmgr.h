@@ -12,7 +12,8 @@
  * dest     domains and what DNS says of them    | site      MX sets
  * way      which way a recipient goes           | dispatch  lanes that have something to do
  * shape    limits and back-off                  | source    sources, pools, their health
- * keep     paces that outlive the process       |
+ * keep     paces that outlive the process       | pause     what the admin keeps back
+ * answer   why something waits                  |
  * sched, retry, route: pure decisions
  */
 #ifndef EKIDEN_QMGR_QMGR_H
@@ -138,6 +139,7 @@ struct qmgr {
 	struct table sites;
 	struct sources sources;
 	struct kept kept;
+	struct pause *pauses;
 	struct table shapers; /* limits (shape.c) */
 	struct table messages, lanes, tenants, conns, jobs, reports;
 	struct link writers, smtps;

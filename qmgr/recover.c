@@ -204,12 +204,15 @@ fill_row(void *ctx, const struct rcpt_row *row)
 /* Some recipients are finished or in the database, at least one is neither. */
 static void
 revive(struct reader *rd, uint64_t at, const struct record *r, const struct envelope *env,
-    bool has_row, const enum place *places)
+    const struct message_row *row, const enum place *places)
 {
 	struct qmgr *q = rd->q;
+	bool has_row = row != NULL;
 	struct message *m = message_from_record(q, rd->s, at, r, env);
 
 	m->in_db = has_row;
+	if (row)
+		m->pool = arena_view(&m->mem, row->pool);
 	for (uint32_t i = 0; i < m->nrcpt; i++)
 		if (places[i] == P_DONE)
 			rcpt_forget(&m->rcpts[i]);
@@ -244,7 +247,7 @@ take(struct reader *rd, uint64_t at, const struct record *r, const struct envelo
 	if (big && good)
 		big_named(rd->q, env->big);
 	if (active && good)
-		revive(rd, at, r, env, has_row, places);
+		revive(rd, at, r, env, has_row ? &row : NULL, places);
 	else if (has_row && rows == 0 && row.gen == rd->s->gen)
 		drop_message(rd->q, rd->s, r, row.size);
 	free(places);

@@ -6,7 +6,7 @@
 #include "qmgr/segments.h"
 #include "qmgr/store.h"
 
-enum { ROW_VERSION = 1, ROW_HELD = 1, ROW_REMOTE = 2, ROW_SCHEDULED = 4 };
+enum { ROW_VERSION = 1, ROW_HELD = 1, ROW_REMOTE = 2, ROW_SCHEDULED = 4, ROW_PAUSED = 8 };
 
 void
 row_key_qid(struct buf *b, uint64_t qid)
@@ -63,6 +63,7 @@ row_put_message(struct buf *b, const struct message *m)
 	buf_put_u64(b, m->release_us);
 	buf_put_u8(b, m->mt_priority);
 	buf_put_block(b, m->retry);
+	buf_put_block(b, m->pool);
 }
 
 /* Version, generation and offset stand first. */
@@ -93,6 +94,9 @@ get_additions(struct view v, struct message_row *row)
 	row->release_us = view_get_u64(&v);
 	row->mt_priority = view_get_u8(&v);
 	row->retry = view_get_block(&v, 64);
+	if (!view_bad(v) && v.n == 0)
+		return true;
+	row->pool = view_get_block(&v, 64);
 	return !view_bad(v);
 }
 
@@ -132,7 +136,7 @@ row_put_rcpt(struct buf *b, const struct rcpt *r)
 {
 	buf_put_u8(b, ROW_VERSION);
 	buf_put_u8(b, (uint8_t)((r->state == R_HELD ? ROW_HELD : 0) | (r->remote ? ROW_REMOTE : 0) |
-	    (r->scheduled ? ROW_SCHEDULED : 0)));
+	    (r->scheduled ? ROW_SCHEDULED : 0) | (r->paused ? ROW_PAUSED : 0)));
 	buf_put_u64(b, r->due_us);
 	buf_put_u64(b, r->last_us);
 	buf_put_u32(b, r->attempts);
@@ -157,6 +161,7 @@ row_get_rcpt(struct view key, struct view v, struct rcpt_row *row)
 	row->held = flags & ROW_HELD;
 	row->remote = flags & ROW_REMOTE;
 	row->scheduled = flags & ROW_SCHEDULED;
+	row->paused = flags & ROW_PAUSED;
 	row->due_us = view_get_u64(&v);
 	row->last_us = view_get_u64(&v);
 	row->attempts = view_get_u32(&v);

@@ -468,6 +468,8 @@ shape_signal(struct lane *lane, struct view throttle, uint8_t event, const struc
 	if (!backoff_signal(&lane->backoff, &order, now, rate, lane->ready + lane->opening))
 		return;
 	pace_free(&lane->slow_pace);
+	free(lane->backoff_cause);
+	lane->backoff_cause = why ? x_strndup(why->text) : NULL;
 	buf_puts(&text, "slowed to ");
 	backoff_text(&lane->backoff, now, &text);
 	tell(lane, EVENT_throttled, throttle, why, buf_view(&text));

@@ -192,6 +192,12 @@ find_pool(const struct sources *all, struct view name)
 	return NULL;
 }
 
+bool
+pool_known(const struct qmgr *q, struct view name)
+{
+	return find_pool(&q->sources, name) != NULL;
+}
+
 struct source *
 source_of_pool(struct qmgr *q, struct view name, struct view key, uint64_t qid)
 {
@@ -216,6 +222,12 @@ source_address(const struct source *s, bool v6)
 		if ((strchr(c->address.v[i], ':') != NULL) == v6)
 			return view_str(c->address.v[i]);
 	return VIEW("");
+}
+
+struct view
+source_helo(const struct source *s, const struct qmgr *q)
+{
+	return view_str(s && s->conf && *s->conf->helo ? s->conf->helo : q->set.helo);
 }
 
 /* What a lane may. */

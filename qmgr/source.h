@@ -46,8 +46,11 @@ struct source *source_by_name(const struct qmgr *q, struct view name);
  * used; if none can, the one that it would be. NULL: there is no such pool, the system chooses an address.
  */
 struct source *source_of_pool(struct qmgr *q, struct view pool, struct view key, uint64_t qid);
+bool pool_known(const struct qmgr *q, struct view name);
 /* For a pool's member list and other readers; visit() is false to end. */
 struct view source_address(const struct source *s, bool v6);
+/* The name it greets with. */
+struct view source_helo(const struct source *s, const struct qmgr *q);
 
 /* Of the lane's source, if it has one: recipients that may go now; 0 with *why. */
 uint32_t source_room(struct lane *lane, struct stop *why);

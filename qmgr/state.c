@@ -13,6 +13,7 @@
 #include "qmgr/lane.h"
 #include "qmgr/list.h"
 #include "qmgr/loader.h"
+#include "qmgr/pause.h"
 #include "qmgr/recover.h"
 #include "qmgr/segments.h"
 #include "qmgr/shape.h"
@@ -156,6 +157,7 @@ sweep(struct loop_timer *t)
 	shapers_sweep(q);
 	dests_sweep(q);
 	sources_sweep(q);
+	pauses_sweep(q);
 	log_debug("sweep: %zu lanes, %zu sites, %zu domains, %zu limits", q->lanes.count, q->sites.count,
 	    q->dests.names.count, q->shapers.count);
 	loader_wake(q);
@@ -169,7 +171,7 @@ qmgr_start(struct qmgr *q, struct err *e)
 	uint64_t start = clock_mono_us();
 
 	if (qmgr_configure(q, e) < 0 || segments_open(q, e) < 0 || store_open(q, e) < 0 ||
-	    keep_start(q, e) < 0)
+	    keep_start(q, e) < 0 || pauses_load(q, e) < 0)
 		return -1;
 	loader_init(q);
 	compact_init(q);
@@ -230,6 +232,7 @@ leave(struct loop_task *t)
 	dnsd_detach(q);
 	keyhold_stop(q);
 	keep_stop(q);
+	pauses_free(q);
 	store_close(q);
 	segments_close(q);
 	daemon_exit(q->d);

@@ -44,4 +44,7 @@ struct stop {
 	uint32_t per_ms;      /* of a rate */
 };
 
+/* "" of STOP_NONE. */
+const char *stop_words(enum stop_cause cause);
+
 #endif

@@ -20,7 +20,7 @@ struct rcpt_row {
 	uint64_t qid;
 	uint32_t index;
 	uint64_t due_us, last_us;
-	bool held, remote, scheduled;
+	bool held, remote, scheduled, paused;
 	uint32_t attempts, esc;
 	uint16_t code;
 	uint8_t notify, kind;
@@ -35,7 +35,7 @@ struct message_row {
 	uint32_t total;
 	uint8_t ret;
 	struct view sender, tenant, user, tag, envid;
-	struct view sender_original, return_domain, batch, label, header_from, retry;
+	struct view sender_original, return_domain, batch, label, header_from, retry, pool;
 	uint32_t key_serial;
 	uint8_t priority, mt_priority;
 };

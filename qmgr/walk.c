@@ -8,8 +8,10 @@
 enum { MESSAGES_A_STEP = 200, ROWS_A_STEP = 200, PLACE_MAX = 600, KEY = 12 };
 enum phase { PHASE_IDS, PHASE_MEMORY, PHASE_ROWS, PHASE_END };
 
-/* call->cursor: one allocation, which free() ends. */
+/* call->cursor */
 struct walk {
+	void *data; /* of the command */
+	void (*free_data)(void *data);
 	enum phase phase;
 	uint64_t counts[WALK_COUNTS];
 	uint64_t last_qid; /* whose message was met last */
@@ -32,7 +34,7 @@ static bool
 state_known(struct view v)
 {
 	return view_is(v, "active") || view_is(v, "deferred") || view_is(v, "held") ||
-	    view_is(v, "scheduled");
+	    view_is(v, "scheduled") || view_is(v, "paused");
 }
 
 bool
@@ -65,6 +67,16 @@ compare(const void *a, const void *b)
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
 	return x < y ? -1 : x > y;
+}
+
+static void
+walk_free(void *cursor)
+{
+	struct walk *w = cursor;
+
+	if (w && w->data)
+		w->free_data(w->data);
+	free(w);
 }
 
 static struct walk *
@@ -121,7 +133,11 @@ walk_start(struct ctl_call *call, struct qmgr *q, const struct filter *f)
 {
 	struct walk *w;
 
-	if (f->ids) {
+	if (f->id) {
+		w = walk_new(1);
+		w->qids[w->n++] = f->id;
+		w->phase = PHASE_IDS;
+	} else if (f->ids) {
 		w = from_ids(call);
 	} else {
 		w = walk_new(q->messages.count);
@@ -133,6 +149,16 @@ walk_start(struct ctl_call *call, struct qmgr *q, const struct filter *f)
 	}
 	qsort(w->qids, w->n, sizeof(uint64_t), compare);
 	call->cursor = w;
+	call->free_cursor = walk_free;
+}
+
+void **
+walk_data(struct ctl_call *call, void (*free_data)(void *data))
+{
+	struct walk *w = call->cursor;
+
+	w->free_data = free_data;
+	return &w->data;
 }
 
 uint64_t *
@@ -143,12 +169,18 @@ walk_counts(struct ctl_call *call)
 
 /* What is met. */
 
+static const char *
+wait_name(bool scheduled, bool paused)
+{
+	return paused ? "paused" : scheduled ? "scheduled" : "deferred";
+}
+
 const char *
 rcpt_state_name(const struct rcpt *r)
 {
 	switch (r->state) {
 	case R_WAIT:
-		return r->scheduled ? "scheduled" : "deferred";
+		return wait_name(r->scheduled, r->paused);
 	case R_HELD:
 		return "held";
 	default:
@@ -185,7 +217,7 @@ seen_row(struct seen *s, struct qmgr *q, const struct message_row *m, const stru
 	*s = (struct seen){ .qid = m->qid, .size = whole_bytes(&m->rec, m->size), .arrival_us = m->arrival_us,
 		.sender = m->sender, .tenant = m->tenant, .user = m->user, .addr = r->addr,
 		.text = r->text, .relay = r->relay, 
-		.state = r->held ? "held" : r->scheduled ? "scheduled" : "deferred",
+		.state = r->held ? "held" : wait_name(r->scheduled, r->paused),
 		.lane = "", .index = r->index, .attempts = r->attempts, .esc = r->esc,
 		.code = r->code, .last_us = r->last_us,
 		.next_us = r->held ? 0 : qmgr_wall(q, r->due_us) };

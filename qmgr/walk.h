@@ -13,6 +13,7 @@
 struct filter {
 	struct view tenant, key, domain, sender, state;
 	uint64_t older_us; /* 0: any age */
+	uint64_t id;	   /* this message alone; 0: any */
 	bool any;	   /* a filter was given */
 	bool ids;	   /* ids were given */
 	bool all;	   /* --all */
@@ -49,6 +50,8 @@ enum { WALK_COUNTS = 3 };
 bool walk_step(struct visitor *v, const struct filter *f);
 /* Of the walk under way. */
 uint64_t *walk_counts(struct ctl_call *call);
+/* What the command keeps beside the walk, for its end; NULL at first. */
+void **walk_data(struct ctl_call *call, void (*free_data)(void *data));
 const char *rcpt_state_name(const struct rcpt *r);
 
 #endif

@@ -8,17 +8,18 @@
 
 /* The same message has the same source each time, as long as it can be used. */
 static struct source *
-source_for(struct qmgr *q, const struct conf_route *rule, const struct way *w, uint64_t qid)
+source_for(const struct message *m, const struct conf_route *rule, const struct way *w)
 {
-	struct view pool = view_str(rule && *rule->pool ? rule->pool : w->route.group->pool);
+	struct qmgr *q = m->q;
+	struct view pool = m->pool.n ? m->pool : view_str(rule && *rule->pool ? rule->pool : w->route.group->pool);
 	struct buf key = BUF_INIT(2 * SITE_BYTES_MAX);
 
-	if (rule && *rule->source)
+	if (m->pool.n == 0 && rule && *rule->source)
 		return source_by_name(q, view_str(rule->source));
 	if (pool.n == 0)
 		return NULL;
 	shape_key(&w->route, &key);
-	struct source *s = source_of_pool(q, pool, buf_view(&key), qid);
+	struct source *s = source_of_pool(q, pool, buf_view(&key), m->qid);
 	buf_free(&key);
 	return s;
 }
@@ -89,7 +90,7 @@ by_rules(const struct rcpt *r, struct view domain, struct way *out, int normal_r
 	out->route.tls = g->tls;
 	out->route.group = g;
 	find_hosts(q, out);
-	out->route.source = source_for(q, rule, out, r->m->qid);
+	out->route.source = source_for(r->m, rule, out);
 	return 0;
 }
 

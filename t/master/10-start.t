@@ -16,10 +16,10 @@ PEERS = {
     "smtpd": "authd/0 dnsd/0 qmgr/0 signd/0",
     "authd": "dnsd/0 qmgr/0 smtpd/0 smtpd/1",
     "signd": "smtp/0 smtp/1 smtpd/0 smtpd/1",
-    "qmgr": "authd/0 bounce/0 smtp/0 smtp/1 smtpd/0 smtpd/1",
+    "qmgr": "authd/0 bounce/0 dnsd/0 smtp/0 smtp/1 smtpd/0 smtpd/1",
     "smtp": "dnsd/0 qmgr/0 signd/0",
     "bounce": "qmgr/0",
-    "dnsd": "authd/0 smtp/0 smtp/1 smtpd/0 smtpd/1",
+    "dnsd": "authd/0 qmgr/0 smtp/0 smtp/1 smtpd/0 smtpd/1",
 }
 MATERIAL = {"smtpd": {"listener", "ticket", "cert", "dkim_apply"}, "signd": {"key", "dkim_apply"},
             "smtp": {"trust", "secret", "cert"},

@@ -35,7 +35,8 @@ write("ekiden.conf", BASE)
 
 # Every command of the schema is there, documents itself, and is in the manual.
 schema = open(f"{SRC}/lib/ctl_schema.h").read() + open(f"{SRC}/mtactl/command.h").read()
-commands = re.findall(r'X\((?:AUTHD|QMGR|MASTER|DNSD|MTACTL), \w+,\s*"([^"]+)"', schema)
+OWN = {"route find"}  # mtactl's questions, no names for people
+commands = [c for c in re.findall(r'X\((?:AUTHD|QMGR|MASTER|DNSD|MTACTL), \w+,\s*"([^"]+)"', schema) if c not in OWN]
 tap.ok(len(commands) >= 33, f"{len(commands)} commands in the tables")
 overview = run("--help", config=False)
 tap.equal((overview.returncode, overview.stderr), (0, ""), "--help")
@@ -45,7 +46,7 @@ for c in commands:
     tap.ok(r.returncode == 0 and r.stdout.startswith(f"mtactl {c}") and len(r.stdout.splitlines()) > 1
            and f"\n  {c} " in overview.stdout and f"\n.Ic {c}\n" in manual, f"{c} --help, overview, manual", r)
 r = run("queue", "--help", config=False)
-tap.ok(r.returncode == 0 and r.stdout.count("mtactl queue ") == 8, "queue --help: the whole group", r.stdout)
+tap.ok(r.returncode == 0 and r.stdout.count("mtactl queue ") == 10, "queue --help: the whole group", r.stdout)
 tap.equal(run("help", "key", config=False).stdout, run("key", "--help", config=False).stdout, "help key")
 tap.equal(run("help", "nothing", config=False).returncode, 2, "help about nothing")
 tap.equal(run("help", config=False).stdout, overview.stdout, "help")
@@ -59,7 +60,7 @@ for args, words in [
         (["stats"], 'did you mean "status"?'),
         (["xyzzy"], 'unknown command "xyzzy"; see mtactl --help'),
         (["x" * 500], "unknown command"),
-        (["queue"], "queue: which of list, count, show, flush, hold, release, delete, bounce?"),
+        (["queue"], "queue: which of list, count, shape, show, flush, hold, release, delete, bounce, move?"),
         (["--bogus"], "unknown option --bogus"),
         (["-x", "status"], "unknown option -x"),
         (["-c"], "-c needs the name"),

@@ -149,8 +149,8 @@ tap.equal(run(end(), "status").fake.role, "master", "status is master's")
 r = run(end(), "queue", "hold", "A", "--id=B", "--id", "C", "-j", "--tenant", "t")
 tap.equal((r.fake.role, r.fake.args), ("qmgr", [("id", "A"), ("id", "B"), ("id", "C"), ("tenant", "t")]),
           "IDs as words and options")
-r = run(end(), "queue", "release", "--all")
-tap.equal(r.fake.args, [("all", "")], "a flag")
+r = run(end(), "queue", "release", "--all", "--yes")
+tap.equal(r.fake.args, [("all", ""), ("yes", "")], "flags")
 r = run(end(), "queue", "show", "--", "-x")
 tap.equal(r.fake.args, [("id", "-x")], "-- ends the options")
 ids = [f"ID{i:06d}" for i in range(20000)]

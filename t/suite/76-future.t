@@ -102,9 +102,9 @@ tap.ok(s.wait_log(r"to=<success@sim.test>, relay=simulator"), "RFC 4865 P25: a s
 
 # Far ahead: shown, held, released, flushed.
 tap.equal(state("far@rcpt.test"), ["scheduled"], "RFC 4865: queue list calls it scheduled")
-s.mtactl("queue", "hold", "--domain=rcpt.test")
+s.mtactl("queue", "hold", "--yes", "--domain=rcpt.test")
 tap.equal(state("far@rcpt.test"), ["held"], "a scheduled message can be held")
-s.mtactl("queue", "release", "--domain=rcpt.test")
+s.mtactl("queue", "release", "--yes", "--domain=rcpt.test")
 tap.equal(state("far@rcpt.test"), ["scheduled"], "and still waits for its time when it is released")
 s.mtactl("queue", "flush", "--all")
 tap.equal(state("far@rcpt.test"), ["scheduled"], "a flush of all leaves it")

@@ -50,7 +50,7 @@ channels(void)
 {
 	/* Rows and columns: smtpd authd signd qmgr smtp bounce dnsd. */
 	static const char *const want[] = {
-		".xxx..x", "x..x..x", "x...x..", "xx..xx.", "..xx..x", "...x...", "xx..x..",
+		".xxx..x", "x..x..x", "x...x..", "xx..xxx", "..xx..x", "...x...", "xx.xx..",
 	};
 
 	for (unsigned a = ROLE_SMTPD; a <= ROLE_DNSD; a++)

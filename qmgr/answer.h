@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: ISC */
+/* What the commands that explain have in common. */
+#ifndef EKIDEN_QMGR_ANSWER_H
+#define EKIDEN_QMGR_ANSWER_H
+
+#include "lib/ctl.h"
+#include "qmgr/lane.h"
+#include "qmgr/stop.h"
+#include "qmgr/walk.h"
+
+/* --limit, or `usual`; false: it is no number, and the call's end is set. */
+bool limit_get(struct ctl_call *call, uint64_t usual, uint64_t *limit);
+/* Fields waits_for, used, limit, per_s, until. */
+void answer_stop(struct ctl_call *call, const struct qmgr *q, const struct stop *why);
+/* Field reason: the last reply as one text. */
+void answer_reason(struct ctl_call *call, const struct seen *s);
+/* What keeps the lane's next item: as lane_stop(), or that it rests. */
+void lane_state(struct lane *lane, struct stop *why);
+bool lane_rests(const struct lane *lane);
+const char *tls_policy_word(uint8_t policy);
+
+#endif
