@@ -80,7 +80,7 @@ bool source_finished(const struct source *src);
  */
 size_t source_header(
     const struct source *src, uint64_t n, uint64_t t_mail, char out[SOURCE_HEADER_MAX]);
-/* The address pattern with %d replaced by ten digits. */
+/* The address pattern with %d replaced by n in ten digits, %n by n modulo 10,000 in four. */
 void source_address(const char *pattern, uint64_t n, char out[SOURCE_ADDR_MAX + 16]);
 
 void source_report(const struct source *src, FILE *fp);

@@ -11,16 +11,28 @@
 
 enum { LINE_TEXT = 76 };
 
+enum { NAMES = 10000 };
+
 void
 source_address(const char *pattern, uint64_t n, char out[SOURCE_ADDR_MAX + 16])
 {
-	const char *d = strstr(pattern, "%d");
+	size_t at = 0;
 
-	if (d == NULL)
-		snprintf(out, SOURCE_ADDR_MAX + 16, "%s", pattern);
-	else
-		snprintf(out, SOURCE_ADDR_MAX + 16, "%.*s%010llu%s", (int)(d - pattern), pattern,
-		    (unsigned long long)n, d + 2);
+	for (const char *p = pattern; *p && at < SOURCE_ADDR_MAX + 15; p++) {
+		size_t room = SOURCE_ADDR_MAX + 16 - at;
+		int len = 0;
+		if (p[0] == '%' && p[1] == 'd')
+			len = snprintf(out + at, room, "%010llu", (unsigned long long)n);
+		else if (p[0] == '%' && p[1] == 'n')
+			len = snprintf(out + at, room, "%04llu", (unsigned long long)n % NAMES);
+		else
+			out[at++] = *p;
+		if (len) {
+			at += (size_t)len < room ? (size_t)len : room - 1;
+			p++;
+		}
+	}
+	out[at] = '\0';
 }
 
 size_t
