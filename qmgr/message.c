@@ -199,7 +199,11 @@ from_row(struct qmgr *q, struct segment *seg, const struct message_row *row)
 	struct loading l = { NULL, 0 };
 	uint64_t qid = row->qid;
 
-	if (store_each_rcpt(q, qid, load_row, &l) < 0 || l.n == 0)
+	if (row->total == 1)
+		l.n = 1; /* which needs no counting */
+	else if (store_each_rcpt(q, qid, load_row, &l) < 0)
+		return NULL;
+	if (l.n == 0)
 		return NULL;
 	struct message *m = message_new(q, seg, l.n);
 	struct arena *a = &m->mem;
@@ -232,7 +236,11 @@ from_row(struct qmgr *q, struct segment *seg, const struct message_row *row)
 	m->in_db = true;
 	l = (struct loading){ m, 0 };
 	store_each_rcpt(q, qid, load_row, &l);
-	return m;
+	if (l.n == m->nrcpt)
+		return m;
+	struct arena mem = m->mem; /* fewer than there should be: the database cannot be read */
+	arena_free(&mem);
+	return NULL;
 }
 
 /* A message of a segment that is not read to the end may have recipients that no row knows. */
