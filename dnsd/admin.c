@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /* What mtactl asks: the DNS as the suite sees it. */
+#include <arpa/inet.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "dnsd/lookup.h"
 #include "lib/ctl.h"
@@ -47,16 +49,27 @@ put_answer(struct ctl_call *call, const struct ipc_txt_answer *m)
 	ctl_row_end(call);
 }
 
-static void
-on_answer(struct peer *p, const struct ipc_txt_answer *m)
+/* The call that waits for it; NULL: nobody does any more. */
+static struct ctl_call *
+answered(struct peer *p)
 {
 	struct ctl_call *call = p->call;
 
 	p->call = NULL;
+	if (call) {
+		call->cursor = NULL;
+		call->cancel = NULL;
+	}
+	return call;
+}
+
+static void
+on_answer(struct peer *p, const struct ipc_txt_answer *m)
+{
+	struct ctl_call *call = answered(p);
+
 	if (call == NULL)
 		return;
-	call->cursor = NULL;
-	call->cancel = NULL;
 	put_answer(call, m);
 	/* An answer that there is nothing is an answer. */
 	if (m->status == DNS_TEMP || m->status == DNS_BOGUS)
@@ -64,21 +77,74 @@ on_answer(struct peer *p, const struct ipc_txt_answer *m)
 	ctl_finish(call);
 }
 
-enum ctl_result
-ctl_dns_txt(struct ctl_call *call)
+static void
+on_ptr(struct peer *p, const struct ipc_ptr_answer *m)
+{
+	struct ctl_call *call = answered(p);
+
+	if (call == NULL)
+		return;
+	ctl_text(call, "address", ctl_arg(call, "address"));
+	ctl_str(call, "status", status_name(m->status));
+	ctl_text(call, "name", m->name);
+	ctl_row_end(call);
+	if (m->status == DNS_TEMP || m->status == DNS_BOGUS)
+		ctl_end(call, 1, "no answer for " VIEW_FMT, VIEW_ARG(view_first(ctl_arg(call, "address"), 64)));
+	ctl_finish(call);
+}
+
+/* Somebody who asks once. */
+static struct peer *
+asker(struct ctl_call *call)
 {
 	struct peer *p = x_calloc(1, sizeof(*p));
 
 	p->d = call->daemon;
-	p->txt = on_answer;
 	p->call = call;
 	call->cursor = p;
 	call->cancel = on_cancel;
-	lookup_txt(p, &(struct ipc_txt_query){ .name = ctl_arg(call, "name") });
-	/* It is not in the list of channels: with its last request it goes. */
+	return p;
+}
+
+/* It is not in the list of channels: with its last request it goes. */
+static enum ctl_result
+asked(struct peer *p)
+{
 	p->closed = true;
 	peer_release(p);
 	return CTL_WAIT;
+}
+
+enum ctl_result
+ctl_dns_txt(struct ctl_call *call)
+{
+	struct peer *p = asker(call);
+
+	p->txt = on_answer;
+	lookup_txt(p, &(struct ipc_txt_query){ .name = ctl_arg(call, "name") });
+	return asked(p);
+}
+
+enum ctl_result
+ctl_dns_ptr(struct ctl_call *call)
+{
+	char text[INET6_ADDRSTRLEN + 1] = "";
+	struct view v = ctl_arg(call, "address");
+	unsigned char ip[16];
+	size_t n = 0;
+
+	if (v.n < sizeof(text))
+		memcpy(text, v.p, v.n);
+	if (inet_pton(AF_INET, text, ip) == 1)
+		n = 4;
+	else if (inet_pton(AF_INET6, text, ip) == 1)
+		n = 16;
+	if (n == 0)
+		return ctl_end(call, 2, "an IP address is needed");
+	struct peer *p = asker(call);
+	p->ptr = on_ptr;
+	lookup_ptr(p, &(struct ipc_ptr_query){ .ip = view_of((char *)ip, n) });
+	return asked(p);
 }
 
 static const struct ctl_command commands[] = { CTL_DNSD(CTL_ROW){ NULL, NULL } };

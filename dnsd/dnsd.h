@@ -21,6 +21,7 @@ struct peer {
 	bool closed;
 	/* For a question that no channel brought (admin.c): takes the answer. */
 	void (*txt)(struct peer *p, const struct ipc_txt_answer *m);
+	void (*ptr)(struct peer *p, const struct ipc_ptr_answer *m);
 	struct ctl_call *call; /* NULL: it is gone */
 	struct loop_reap reap;
 };

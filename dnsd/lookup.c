@@ -410,10 +410,10 @@ lookup_ptr(struct peer *p, const struct ipc_ptr_query *m)
 	if (ip.n == 16 && memcmp(ip.p, mapped, sizeof(mapped)) == 0)
 		ip = view_skip(ip, 12);
 	if ((ip.n != 4 && ip.n != 16) || overloaded(p)) {
-		IPC_SEND(&p->ch, ptr_answer, .req = m->req, .status = DNS_TEMP);
+		ptr_answered(p, &(struct ipc_ptr_answer){ .req = m->req, .status = DNS_TEMP });
 	} else if (is_loopback(ip)) {
-		IPC_SEND(
-		    &p->ch, ptr_answer, .req = m->req, .status = DNS_OK, .name = VIEW("localhost"));
+		ptr_answered(p, &(struct ipc_ptr_answer){ .req = m->req, .status = DNS_OK,
+		    .name = VIEW("localhost") });
 	} else {
 		answer_reverse((const uint8_t *)ip.p, ip.n, &name);
 		request(p, m->req, LOOKUP_PTR, &name, ip);

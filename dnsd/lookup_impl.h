@@ -59,6 +59,7 @@ struct lookup {
 void lookup_reply(const struct lookup *l, struct peer *p, uint64_t req);
 /* The answer to a TXT question, to whoever asked it. */
 void txt_answered(struct peer *p, const struct ipc_txt_answer *m);
+void ptr_answered(struct peer *p, const struct ipc_ptr_answer *m);
 /* The host's addresses of both families taken together. */
 enum dns_status host_status(const struct host *h);
 

@@ -112,6 +112,15 @@ has_address(const struct host *h, const uint8_t *ip, size_t n)
 	return false;
 }
 
+void
+ptr_answered(struct peer *p, const struct ipc_ptr_answer *m)
+{
+	if (p->ptr)
+		p->ptr(p, m);
+	else
+		channel_send(&p->ch, &ipc_desc_ptr_answer, m, -1);
+}
+
 /* Only a name whose addresses contain the one asked for is told. */
 static void
 reply_ptr(const struct lookup *l, struct peer *p, uint64_t req)
@@ -121,13 +130,14 @@ reply_ptr(const struct lookup *l, struct peer *p, uint64_t req)
 
 	for (size_t i = 0; i < l->host_count; i++)
 		if (has_address(&l->hosts[i], l->ip, l->ip_len)) {
-			IPC_SEND(&p->ch, ptr_answer, .req = req, .status = DNS_OK,
-			    .name = view_str(l->hosts[i].name.text));
+			ptr_answered(p, &(struct ipc_ptr_answer){ .req = req, .status = DNS_OK,
+			    .name = view_str(l->hosts[i].name.text) });
 			return;
 		}
 	if (s == DNS_OK)
 		s = hosts_status(l, &which);
-	IPC_SEND(&p->ch, ptr_answer, .req = req, .status = s == DNS_OK ? DNS_NXDOMAIN : (uint8_t)s);
+	ptr_answered(p, &(struct ipc_ptr_answer){ .req = req,
+	    .status = s == DNS_OK ? DNS_NXDOMAIN : (uint8_t)s });
 }
 
 void

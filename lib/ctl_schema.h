@@ -121,6 +121,9 @@
 	X(QMGR, resume, "resume", "--tenant=TENANT --domain=DOMAIN --site=SITE --source=SOURCE",   \
 	    "End a pause: what it held back goes on.")                                             \
 	X(QMGR, pause_list, "pauses", "", "List the pauses.")                                      \
+	X(QMGR, source_list, "source list", "",                                                    \
+	    "Show sources: addresses, name, whether they can be used, connections, recipients of the day under " \
+	    "warm-up at the destination with the most.")                                \
 	X(QMGR, plan, "plan", "@FILE --sender=ADDRESS --tenant=TENANT --key=USER --tag=TAG",       \
 	    "Say what would become of mail to the addresses in FILE, one a line, without sending any: destinations " \
 	    "with their groups, sources, TLS policies and limits, and how long each would take as fast as its limits " \
@@ -136,7 +139,9 @@
 	X(QMGR, route_find, "route find", "ADDRESS --sender=ADDRESS --tenant=TENANT --key=USER --tag=TAG", "")
 
 #define CTL_DNSD(X)                                                                                \
-	X(DNSD, dns_txt, "dns txt", "NAME", "Look TXT records up as the suite sees them.")
+	X(DNSD, dns_txt, "dns txt", "NAME", "Look TXT records up as the suite sees them.") \
+	X(DNSD, dns_ptr, "dns ptr", "ADDRESS",                                                     \
+	    "Look up the name of an address that has this address itself, as the suite sees it.")
 
 /*
  * What mtactl asks of one process at a time for a command of its own: no names for people. Rows of both are lines

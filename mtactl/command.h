@@ -67,6 +67,9 @@ struct command {
 	    "an address at the other end; with more than one of them, what all fit. Secrets and content are left out. " \
 	    "A client's tenant is known from its log-in on, an outgoing connection's while its mail is under way. " \
 	    "Ends after the duration, or with Ctrl-C.")                                            \
+	X(MTACTL, source_check, "source check", "[SOURCE]",                                        \
+	    "Look up for each address of each source (or of one) whether its PTR record names what the source greets " \
+	    "with and that name has the address. Exit status 1 when one does not.")                \
 	X(MTACTL, route, "route",                                                                  \
 	    "ADDRESS --sender=ADDRESS --tenant=TENANT --key=USER --tag=TAG --connect",             \
 	    "Say what would become of mail to this address (from that sender, by that tenant and key, with that tag): " \

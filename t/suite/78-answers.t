@@ -14,7 +14,8 @@ from suite import *  # noqa: E402,F403
 private_network()
 ZONE = "@ IN MX 10 mx\nmx IN A 127.0.0.{}"
 ns = Nsd({"slow.test": ZONE.format(2), "later.test": ZONE.format(3), "gone.test": ZONE.format(3),
-          "free.test": ZONE.format(4), "tar.test": ZONE.format(5)})
+          "free.test": ZONE.format(4) + "\nmail IN A 198.51.100.1",
+          "100.51.198.in-addr.arpa": "1 IN PTR mail.free.test.\n2 IN PTR mail.free.test.", "tar.test": ZONE.format(5)})
 says, peers = ["451 4.2.1 mailbox is busy"], {}
 
 
@@ -39,6 +40,8 @@ slow, late, plain, tar = Sink("127.0.0.2", 25), Sink("127.0.0.3", 25, reply=late
 s = Suite(extra="""
 source one { address 127.1.0.1; helo one.sender.test; }
 source two { address 127.1.0.2; helo two.sender.test; }
+source known { address 198.51.100.1; helo mail.free.test; }
+source wrong { address 198.51.100.2; helo mail.free.test; }
 pool first { source one; }
 pool second { source two; }
 group slow { domains slow.test; rate 2/1h; tls none; }
@@ -120,6 +123,7 @@ for what, domain in (("--domain=free.test", "free"), ("--site=mx.free.test", "fr
     s.mtactl("resume", what)
     wait_for(lambda: len(plain.messages) == before + 1, what="resumed")
     tap.equal(rows("pauses"), [], f"resume {what}")
+# J12: progress, stop and resume by command, as above; an end by time.
 s.mtactl("pause", "--domain=.test", "--for=2s")
 submit(s, secret, rcpts=("q@free.test",))
 wait_for(lambda: plain.messages[-1]["rcpts"] == ["q@free.test"], 30, "the end of its time")
@@ -145,6 +149,18 @@ wait_for(lambda: "moved@free.test" in peers, what="moved mail")
 tap.equal((peers["p@free.test"], peers["moved@free.test"]), ("127.1.0.1", "127.1.0.2"), "queue move --pool, durably")
 tap.equal((fails("queue", "move", qid, "--pool=none")[0], fails("queue", "move", "--all", "--yes")[0]), (2, 2),
           "queue move: bad input")
+
+# Sources: what they are, and whether DNS agrees (E1).
+src = {x["source"]: x for x in rows("source", "list")}
+tap.equal((src["one"]["address4"], src["one"]["helo"], src["one"]["state"]), ("127.1.0.1", "one.sender.test", "good"),
+          "source list")
+tap.equal(rows("dns", "ptr", "198.51.100.1")[0]["name"], "mail.free.test", "dns ptr: a name that has the address")
+tap.equal(rows("dns", "ptr", "198.51.100.2")[0]["name"], "", "   and none that has not")
+r = s.mtactl("-j", "source", "check", check=False)
+tap.equal((r.returncode, [json.loads(line)["verdict"] for line in r.stdout.splitlines()]),
+          (1, ["another name", "another name", "good", "no such name"]), "E1 source check: A, PTR and HELO")
+tap.equal((s.mtactl("source", "check", "known").returncode, fails("source", "check", "none")[0], fails("dns", "ptr", "x")[0]),
+          (0, 1, 2), "source check of one; bad input")
 
 # Route and plan: nothing is sent.
 r = rows("route", "x@free.test")[0]
