@@ -362,7 +362,10 @@
 	    "answered 451, goes on without it, or is refused (550).")                              \
 	D(duration, timeout, "timeout", "30s", 1, 3600,                                            \
 	    "For a connection and for each answer; one that says it makes progress gets ten times " \
-	    "as long.")
+	    "as long.")                                                                            \
+	D(list, tenants, "tenants", "", 0, 1000,                                                   \
+	    "Only mail of these tenants is shown to it, from MAIL on (* stands for any characters). Empty: all " \
+	    "that comes in.")
 
 #define CONF_log(D)                                                                                \
 	D(text, tag, "tag", "ekiden", 1, 32, "First part of the service name in log lines.")       \

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "lib/log.h"
+#include "lib/throttle.h"
 #include "smtpd/milter.h"
 #include "smtpd/milter_impl.h"
 
@@ -142,7 +143,7 @@ on_broken(void *ctx, const char *why)
 	if (l->conn && l->conn->used && !l->heard && l->said <= (has_turn(l) && l->all->reply_due)) {
 		milter_conn_drop(&l->conn);
 		l->fresh = true;
-		l->said = 0;
+		l->said = l->introduced = 0;
 		if (has_turn(l))
 			go_on(l->all);
 	} else {
@@ -170,12 +171,82 @@ milter_said(struct milters *c, struct milter_link *l, uint32_t no_reply)
 		wait_for(c, true);
 }
 
+/* Family, port and address of the client. */
+static void
+put_client(const struct session *s, struct buf *b)
+{
+	bool v6 = strchr(s->ip, ':') != NULL;
+	struct sockaddr_storage sa = { 0 };
+	const struct sockaddr_in *in = (const void *)&sa; /* the port is where it is in sockaddr_in6 */
+	socklen_t len = sizeof(sa);
+
+	if (getpeername(io_fd(&s->io), (struct sockaddr *)&sa, &len) < 0)
+		sa.ss_family = AF_UNSPEC;
+	milter_put_str(b, view_str(session_name(s)));
+	buf_putc(b, v6 ? SMFIA_INET6 : SMFIA_INET);
+	buf_put_u16(b, sa.ss_family == AF_UNSPEC ? 0 : ntohs(in->sin_port));
+	milter_put_str(b, view_str(s->ip));
+}
+
+/* Whose mail it is, as far as it is known. */
+static struct view
+tenant_of(const struct session *s)
+{
+	return view_str(s->authenticated ? s->tenant : s->trusted ? s->listener->policy.tenant : "");
+}
+
+/* Of one with tenants: that is said before MAIL which the others have heard when it happened. */
+static bool
+to_introduce(const struct milters *c, const struct milter_link *l)
+{
+	return !c->message && l->m->tenants.n && l->introduced < 2;
+}
+
+/* Whether the question is one for it. */
+static bool
+takes_part(const struct milters *c, const struct milter_link *l)
+{
+	if (l->off || l->pass)
+		return false;
+	if (l->m->tenants.n == 0)
+		return true;
+	return (c->message || c->event == MILTER_MAIL || l->in_message) &&
+	    glob_list_match(&l->m->tenants, tenant_of(c->s));
+}
+
+static void
+introduce(struct milters *c, struct milter_link *l)
+{
+	enum milter_event event = l->introduced == 0 ? MILTER_CONNECT : MILTER_HELO;
+	const struct event *e = &events[event];
+	struct buf args = BUF_INIT(MILTER_CHUNK_SIZE);
+
+	if (milter_steps(l) & e->no || (event == MILTER_HELO && *c->s->helo == '\0')) {
+		l->introduced++;
+		return;
+	}
+	if (event == MILTER_CONNECT)
+		put_client(c->s, &args);
+	else
+		milter_put_str(&args, view_str(c->s->helo));
+	milter_put_macros(milter_out(l), c->s, &l->conn->terms, e->stage, e->command, VIEW(""));
+	milter_put(milter_out(l), e->command, buf_view(&args));
+	milter_said(c, l, e->no_reply);
+	if (!c->waiting)
+		l->introduced++;
+	buf_free(&args);
+}
+
 static void
 say_event(struct milters *c, struct milter_link *l)
 {
 	const struct event *e = &events[c->event];
 	struct view args = buf_view(&c->args), rcpt = VIEW("");
 
+	if (to_introduce(c, l)) {
+		introduce(c, l);
+		return;
+	}
 	l->in_message |= c->event == MILTER_MAIL;
 	if (milter_steps(l) & e->no || l->conn->terms.version < e->version) {
 		next(c);
@@ -225,7 +296,7 @@ advance(struct milters *c)
 		struct milter_link *l = &c->link[c->at];
 		if (c->at == c->n)
 			finish(c, NULL);
-		else if (l->off || l->pass)
+		else if (!takes_part(c, l))
 			next(c);
 		else if (l->failed)
 			refuse_failed(c, l);
@@ -272,16 +343,32 @@ take_good(struct milters *c, struct milter_link *l, bool accept)
 	if (c->message && c->part == PART_END) {
 		accept_message(c, l);
 	} else if (accept) {
-		bool all = !c->message && c->event <= MILTER_HELO;
+		bool all = !c->message && (c->event <= MILTER_HELO || to_introduce(c, l));
 		*(all ? &l->off : &l->pass) = true;
+	} else if (to_introduce(c, l)) {
+		l->introduced++;
 	} else if (!c->message) {
 		next(c);
 	}
 }
 
+/* It wants nothing of a connection that goes on: the next MAIL is a new one to it. */
+static void
+part(struct milter_link *l)
+{
+	milter_conn_drop(&l->conn);
+	l->said = l->introduced = 0;
+	l->heard = false;
+	l->fresh = true;
+}
+
 static void
 take_answer(struct milters *c, struct milter_link *l, const struct milter_response *r)
 {
+	bool good = r->meaning == MILTER_CONTINUE || r->meaning == MILTER_ACCEPT;
+
+	if (to_introduce(c, l) && !good && r->meaning != MILTER_DISCARD)
+		part(l);
 	switch (r->meaning) {
 	case MILTER_CONTINUE:
 	case MILTER_ACCEPT:
@@ -421,26 +508,9 @@ static bool
 anybody(const struct milters *c)
 {
 	for (size_t i = 0; c && !c->discard && i < c->n; i++)
-		if (!c->link[i].off && !c->link[i].pass)
+		if (takes_part(c, &c->link[i]))
 			return true;
 	return false;
-}
-
-/* Family, port and address of the client. */
-static void
-put_client(const struct session *s, struct buf *b)
-{
-	bool v6 = strchr(s->ip, ':') != NULL;
-	struct sockaddr_storage sa = { 0 };
-	const struct sockaddr_in *in = (const void *)&sa; /* the port is where it is in sockaddr_in6 */
-	socklen_t len = sizeof(sa);
-
-	if (getpeername(io_fd(&s->io), (struct sockaddr *)&sa, &len) < 0)
-		sa.ss_family = AF_UNSPEC;
-	milter_put_str(b, view_str(session_name(s)));
-	buf_putc(b, v6 ? SMFIA_INET6 : SMFIA_INET);
-	buf_put_u16(b, sa.ss_family == AF_UNSPEC ? 0 : ntohs(in->sin_port));
-	milter_put_str(b, view_str(s->ip));
 }
 
 bool
@@ -448,6 +518,13 @@ milters_ask(struct session *s, enum milter_event event, struct view arg, struct 
 {
 	struct milters *c = s->milters;
 
+	if (c == NULL)
+		return false;
+	c->event = event;
+	c->message = false;
+	for (size_t i = 0; event == MILTER_HELO && i < c->n; i++)
+		if (c->link[i].introduced)
+			c->link[i].introduced = 1; /* it hears of this one before the next MAIL */
 	if (!anybody(c))
 		return false;
 	buf_clear(&c->args);
@@ -461,7 +538,6 @@ milters_ask(struct session *s, enum milter_event event, struct view arg, struct 
 	} else if (event != MILTER_DATA) {
 		milter_put_str(&c->args, arg);
 	}
-	c->event = event;
 	c->done = done;
 	begin(c, false);
 	return true;
@@ -476,6 +552,8 @@ milters_message(struct session *s, struct verdict *v)
 		*v = (struct verdict){ 250, ESC(2, 0, 0), "Ok" };
 		return STEP_REFUSE;
 	}
+	if (c)
+		c->message = true;
 	if (!anybody(c))
 		return STEP_GO_ON;
 	begin(c, true);

@@ -15,6 +15,7 @@ struct milter {
 	char *name;
 	enum conf_failure on_failure;
 	uint64_t timeout_ms;
+	struct conf_list tenants; /* n 0: all mail */
 	struct milter_conn *idle; /* negotiated, between two sessions */
 	unsigned idle_count;
 };
@@ -88,6 +89,7 @@ struct milter_link {
 	struct milters *all;
 	struct milter *m;	  /* of the listener, which the session has a reference to */
 	struct milter_conn *conn; /* NULL: not yet, or not any more */
+	uint8_t introduced;	  /* of one with tenants: it was told of the connection (1), of HELO (2) */
 	unsigned said;		  /* commands on this connection in this session */
 	bool heard;	 /* it has answered on it in this session */
 	bool fresh;	 /* a connection that was kept did not live any more: take a new one */

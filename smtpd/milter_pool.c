@@ -24,6 +24,9 @@ milter_unref(struct milter **mp)
 	*mp = NULL;
 	if (m == NULL || --m->refs)
 		return;
+	for (size_t i = 0; i < m->tenants.n; i++)
+		free(m->tenants.v[i]);
+	free(m->tenants.v);
 	free(m->name);
 	free(m);
 }
@@ -35,6 +38,9 @@ make(struct smtpd *d, const struct conf_milter *c)
 
 	*m = (struct milter){ .refs = 1, .d = d, .name = x_strdup(c->name), .on_failure = c->on_failure,
 		.timeout_ms = c->timeout * 1000 };
+	m->tenants.v = x_calloc(c->tenants.n + 1, sizeof(*m->tenants.v));
+	for (; m->tenants.n < c->tenants.n; m->tenants.n++)
+		m->tenants.v[m->tenants.n] = x_strdup(c->tenants.v[m->tenants.n]);
 	return m;
 }
 
