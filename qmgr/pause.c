@@ -78,9 +78,15 @@ void
 pause_wait(struct rcpt *r, const struct pause *p)
 {
 	struct qmgr *q = r->m->q;
+	uint64_t due = p->until_us ? qmgr_queue_time(q, p->until_us) : qmgr_now(q) + LOOK_S * 1000000ull;
+	uint64_t expires = qmgr_queue_time(q, message_expires(r->m));
 
+	if (message_expired(r->m)) {
+		rcpt_expire(r);
+		return;
+	}
 	r->paused = true;
-	rcpt_wait(r, p->until_us ? qmgr_queue_time(q, p->until_us) : qmgr_now(q) + LOOK_S * 1000000ull);
+	rcpt_wait(r, due > expires && expires > qmgr_now(q) ? expires + 1 : due);
 }
 
 void

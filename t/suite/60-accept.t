@@ -119,6 +119,8 @@ old_started = time.monotonic()
 held_id = submit(old, secret, rcpts=("later-held@rcpt.test",))[1].split()[-1]
 tap.ok(old.wait_log(rf"{held_id}: to=.*status=deferred"), "E9 a 4xx is deferred")
 old.mtactl("queue", "hold", held_id)
+old.mtactl("pause", "--domain=paused.test")
+paused_id = submit(old, secret, rcpts=("z@paused.test",))[1].split()[-1]
 
 tap.equal(submit(old, secret, rcpts=("z@six.rcpt.test",))[0], 250, "mail for a host with an IPv6 address only")
 six.wait(1)
@@ -344,6 +346,8 @@ tap.ok(old.wait_log(rf"{old_id}: from=<a@sender\.test>, status=expired, returned
 tap.ok(29 < time.monotonic() - old_started, "C9 not before the attempt that was due")
 report = inbox.wait(1)[0]
 tap.ok(b"Action: failed" in report["data"] and b"later@rcpt.test" in report["data"], "with a report")
+tap.ok(old.wait_log(rf"{paused_id}: from=<a@sender\.test>, status=expired", 60), "nor does mail in a pause stay for ever")
+wait_for(lambda: old.queue_count()["messages"] == 1, what="its report")
 tap.equal([(r["id"], r["state"]) for r in old.mtactl("queue", "list", json_rows=True)], [(held_id, "held")],
           "a held message does not age")
 old.stop()
