@@ -14,12 +14,13 @@ sample(struct tenant *t)
 		.user = VIEW("app"), .tag = VIEW("t"), .envid = VIEW("E"), .sender_original = VIEW("o@x.example"),
 		.return_domain = VIEW("b.example"), .batch = VIEW("B"), .label = VIEW("L"), .key_serial = 7,
 		.priority = 4, .header_from = VIEW("from@x.example"), .release_us = 1800000000000000,
-		.mt_priority = 12, .retry = VIEW("slow"), .tenant = t, .total = 3, .ret = RET_FULL };
+		.mt_priority = 12, .retry = VIEW("slow"), .pool = VIEW("warm"),
+		.tenant = t, .total = 3, .ret = RET_FULL };
 }
 
-/* Bytes that the fields take which were added last: two texts, 8 and 1. */
+/* Bytes that the fields take which were added second: two texts, 8 and 1. */
 static size_t
-last_group(const struct message *m)
+second_group(const struct message *m)
 {
 	return 4 + m->header_from.n + 8 + 1 + 4 + m->retry.n;
 }
@@ -40,7 +41,10 @@ test_message(void)
 	is_int(row.release_us, 1800000000000000, "RFC 4865: time of release");
 	is_int(row.mt_priority, 12, "RFC 6710: priority");
 	is_int(row.priority, 4, "priority of the key");
-	v.n -= last_group(&m);
+	is_view(row.pool, "warm", "P24 pool by hand");
+	v.n -= 4 + m.pool.n;
+	ok(row_get_message(5, v, &row) && row.pool.n == 0 && row.retry.n, "a row from before pools by hand is read");
+	v.n -= second_group(&m);
 	ok(row_get_message(5, v, &row), "a row of before is read");
 	ok(row.release_us == 0 && row.mt_priority == 0 && row.retry.n == 0 && row.header_from.n == 0,
 	    "what it lacks is empty");
@@ -69,11 +73,16 @@ test_rcpt(void)
 	row_key_rcpt(&key, 5, 2);
 	row_put_rcpt(&b, &r);
 	ok(row_get_rcpt(buf_view(&key), buf_view(&b), &row) && row.due_us == 9 && row.index == 2, "a recipient");
-	ok(row.scheduled && !row.held && !row.remote, "RFC 4865: scheduled");
+	ok(row.scheduled && !row.held && !row.remote && !row.paused, "RFC 4865: scheduled");
 	r.scheduled = false;
+	r.paused = true;
 	buf_clear(&b);
 	row_put_rcpt(&b, &r);
-	ok(row_get_rcpt(buf_view(&key), buf_view(&b), &row) && !row.scheduled, "deferred");
+	ok(row_get_rcpt(buf_view(&key), buf_view(&b), &row) && row.paused && !row.scheduled, "paused");
+	r.paused = false;
+	buf_clear(&b);
+	row_put_rcpt(&b, &r);
+	ok(row_get_rcpt(buf_view(&key), buf_view(&b), &row) && !row.scheduled && !row.paused, "deferred");
 	buf_free(&key);
 	buf_free(&b);
 	free(t);
