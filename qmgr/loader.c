@@ -120,7 +120,7 @@ load(struct loop_timer *t)
 	for (struct view v = buf_view(&keys); v.n >= 12;) {
 		uint64_t qid = view_get_u64(&v);
 		(void)view_get_u32(&v);
-		struct message *m = qid == last ? NULL : message_get(q, qid);
+		struct message *m = qid == last ? NULL : message_load(q, qid);
 		last = qid;
 		if (m)
 			activate_due(q, m);

@@ -248,12 +248,18 @@ struct message *
 message_get(struct qmgr *q, uint64_t qid)
 {
 	struct message *m = message_find(q, qid);
+
+	return m || store_apply(q) < 0 ? m : message_load(q, qid);
+}
+
+struct message *
+message_load(struct qmgr *q, uint64_t qid)
+{
+	struct message *m = message_find(q, qid);
 	struct message_row row;
 
-	if (m)
+	if (m || store_get_message(q, qid, &row) <= 0)
 		return m;
-	if (store_apply(q) < 0 || store_get_message(q, qid, &row) <= 0)
-		return NULL;
 	struct segment *seg = segment_find(q, row.gen);
 	if (seg == NULL || (seg->state == SEG_CLOSING && row.offset >= seg->told))
 		return NULL;

@@ -107,6 +107,8 @@ void message_arrived(struct qmgr *q, struct segment *seg, uint64_t offset, const
     const struct envelope *env);
 /* In memory already, or loaded from its rows. NULL: no such message (or an error, logged). */
 struct message *message_get(struct qmgr *q, uint64_t qid);
+/* The same where the rows are known to be in the database, as after store_apply() in this turn. */
+struct message *message_load(struct qmgr *q, uint64_t qid);
 /* Finds out at the end of the turn what is next. */
 void message_settle(struct message *m);
 void message_settle_all(struct loop_task *t); /* of qmgr.settle_task */

@@ -169,6 +169,7 @@ struct qmgr {
 	struct compaction *compaction;
 	struct loop_timer compact_timer, sweep_timer;
 	struct loop_task exit_task;
+	size_t most; /* lanes, sites, domains, active recipients: since memory was last given back */
 	bool prepared, draining;
 };
 

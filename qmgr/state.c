@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: ISC */
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -21,7 +22,7 @@
 #include "qmgr/store.h"
 #include "qmgr/writer.h"
 
-enum { SWEEP_MS = 10000 };
+enum { SWEEP_MS = 10000, TRIM_AT = 5000 };
 
 uint64_t
 qmgr_now(struct qmgr *q)
@@ -146,6 +147,20 @@ expire_old(void *ctx, struct table_node *n)
 }
 
 /* What no event brings up: a lane that nobody can serve, an age limit reached while waiting. */
+/* Memory of what there was many of goes back to the system: malloc would keep it. */
+static void
+give_back(struct qmgr *q)
+{
+	size_t now = q->lanes.count + q->sites.count + q->dests.names.count + q->counts.active;
+
+	if (now > q->most) {
+		q->most = now;
+	} else if (now + TRIM_AT < q->most) {
+		malloc_trim(0);
+		q->most = now;
+	}
+}
+
 static void
 sweep(struct loop_timer *t)
 {
@@ -158,6 +173,7 @@ sweep(struct loop_timer *t)
 	dests_sweep(q);
 	sources_sweep(q);
 	pauses_sweep(q);
+	give_back(q);
 	log_debug("sweep: %zu lanes, %zu sites, %zu domains, %zu limits", q->lanes.count, q->sites.count,
 	    q->dests.names.count, q->shapers.count);
 	loader_wake(q);

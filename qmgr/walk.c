@@ -340,7 +340,7 @@ meet_row(struct visitor *v, const struct filter *f, uint64_t qid, uint32_t index
 		return true;
 	/* What an index chose is wanted, most likely: it is loaded without a look at its rows. */
 	if (m == NULL && v->load && (f->domain.n || f->tenant.n))
-		m = message_get(v->q, qid);
+		m = message_load(v->q, qid);
 	if (m)
 		return meet_message(v, f, m, index);
 	if (store_get_message(v->q, qid, &mrow) <= 0 || store_get_rcpt(v->q, qid, index, &rrow) <= 0)
@@ -350,7 +350,7 @@ meet_row(struct visitor *v, const struct filter *f, uint64_t qid, uint32_t index
 		return true;
 	if (!v->load)
 		return meet(v, w, &s, NULL);
-	m = message_get(v->q, qid);
+	m = message_load(v->q, qid);
 	return m == NULL || meet_message(v, f, m, index);
 }
 
