@@ -14,7 +14,7 @@ CTL_QMGR(CTL_PROTOTYPE)
 enum { LIMIT = 200 };
 
 struct lanes {
-	const struct lane **v;
+	struct lane **v;
 	size_t n;
 	struct view name; /* n 0: all */
 };
@@ -23,7 +23,7 @@ static void
 collect(void *ctx, struct table_node *n)
 {
 	struct lanes *l = ctx;
-	const struct lane *lane = CONTAINER(n, struct lane, node);
+	struct lane *lane = CONTAINER(n, struct lane, node);
 
 	if (l->name.n == 0 || view_is(l->name, lane->name) || view_is(l->name, lane->shaper->name))
 		l->v[l->n++] = lane;
@@ -81,9 +81,10 @@ static void
 put_lane(struct ctl_call *call, struct lane *lane)
 {
 	const struct source *s = lane->route.source;
-	struct stop why;
+	struct stop why = { .cause = STOP_NONE };
 
-	lane_state(lane, &why);
+	if (lane->sched.waiting)
+		lane_stop(lane, &why);
 	ctl_str(call, "lane", lane->name);
 	ctl_str(call, "group", lane->route.group->name);
 	ctl_str(call, "source", s ? s->name : "");
@@ -94,7 +95,7 @@ put_lane(struct ctl_call *call, struct lane *lane)
 	ctl_number(call, "window", window_size(&lane->window, shape_window(lane)));
 	ctl_number(call, "minute", minute_of(lane));
 	put_backoff(call, lane);
-	answer_stop(call, lane->q, &why);
+	answer_stop(call, stop_words(why.cause), &why, 0);
 	ctl_row_end(call);
 }
 
@@ -107,7 +108,7 @@ ctl_lane_list(struct ctl_call *call)
 		return CTL_DONE;
 	struct lanes l = find(call->daemon, VIEW(""));
 	for (size_t i = 0; i < l.n && i < limit; i++)
-		put_lane(call, (struct lane *)(uintptr_t)l.v[i]);
+		put_lane(call, l.v[i]);
 	free(l.v);
 	return CTL_DONE;
 }
@@ -129,7 +130,7 @@ put_limits(struct ctl_call *call, const struct lane *lane)
 	ctl_time(call, "backoff_since", lane->backoff.since_us ? qmgr_wall(lane->q, lane->backoff.since_us) : 0);
 	ctl_number(call, "backoff_signals", lane->backoff.signals);
 	ctl_str(call, "backoff_cause", lane->backoff_cause ? lane->backoff_cause : "");
-	ctl_text(call, "resting_for", lane_rests(lane) ? lane->reason.text : VIEW(""));
+	ctl_text(call, "resting_for", loop_now_ms(lane->q->loop) < lane->rest_until_ms ? lane->reason.text : VIEW(""));
 	ctl_row_end(call);
 }
 
@@ -178,7 +179,7 @@ put_tenant(void *ctx, struct table_node *n)
 	ctl_number(s->call, "recipients", w->recipients);
 	ctl_number(s->call, "weight", w->tenant->weight);
 	ctl_number(s->call, "pace_percent", w->tenant->factor);
-	answer_stop(s->call, s->lane->q, &why);
+	answer_stop(s->call, stop_words(why.cause), &why, 0);
 	ctl_row_end(s->call);
 	free(w);
 }
@@ -205,7 +206,7 @@ ctl_lane_show(struct ctl_call *call)
 	struct lanes l = find(call->daemon, ctl_arg(call, "lane"));
 
 	for (size_t i = 0; i < l.n; i++) {
-		struct show s = { call, (struct lane *)(uintptr_t)l.v[i] };
+		struct show s = { call, l.v[i] };
 		struct table tenants = { .count = 0 };
 		put_lane(call, s.lane);
 		put_limits(call, s.lane);

@@ -43,28 +43,14 @@ limit_get(struct ctl_call *call, uint64_t usual, uint64_t *limit)
 	return false;
 }
 
-bool
-lane_rests(const struct lane *lane)
-{
-	return loop_now_ms(lane->q->loop) < lane->rest_until_ms;
-}
-
 void
-lane_state(struct lane *lane, struct stop *why)
+answer_stop(struct ctl_call *call, const char *what, const struct stop *why, uint64_t until_us)
 {
-	*why = (struct stop){ .cause = STOP_NONE };
-	if (lane->sched.waiting)
-		lane_stop(lane, why);
-}
-
-void
-answer_stop(struct ctl_call *call, const struct qmgr *q, const struct stop *why)
-{
-	ctl_str(call, "waits_for", stop_words(why->cause));
+	ctl_str(call, "waits_for", what);
 	ctl_number(call, "used", why->used);
 	ctl_number(call, "limit", why->limit);
 	ctl_number(call, "per_s", why->per_ms / 1000);
-	ctl_time(call, "until", why->until_us ? qmgr_wall(q, why->until_us) : 0);
+	ctl_time(call, "until", why->until_us ? qmgr_wall(call->daemon, why->until_us) : until_us);
 }
 
 /* The last reply as one text: code and enhanced code in front unless it has them. */
@@ -144,11 +130,7 @@ explain(struct visitor *v, const struct seen *s, struct rcpt *r)
 	ctl_str(call, "id", qid_text(s->qid, id));
 	ctl_text(call, "rcpt", s->addr);
 	ctl_str(call, "state", s->state);
-	ctl_str(call, "waits_for", why.cause ? stop_words(why.cause) : state_words(r));
-	ctl_number(call, "used", why.used);
-	ctl_number(call, "limit", why.limit);
-	ctl_number(call, "per_s", why.per_ms / 1000);
-	ctl_time(call, "until", why.until_us ? qmgr_wall(v->q, why.until_us) : s->next_us);
+	answer_stop(call, why.cause ? stop_words(why.cause) : state_words(r), &why, s->next_us);
 	put_lane(call, r);
 	ctl_number(call, "attempts", s->attempts);
 	ctl_time(call, "last", s->last_us);

@@ -10,13 +10,10 @@
 
 /* --limit, or `usual`; false: it is no number, and the call's end is set. */
 bool limit_get(struct ctl_call *call, uint64_t usual, uint64_t *limit);
-/* Fields waits_for, used, limit, per_s, until. */
-void answer_stop(struct ctl_call *call, const struct qmgr *q, const struct stop *why);
+/* Fields waits_for (`what`), used, limit, per_s, until: of the stop, or else this wall clock (0: none). */
+void answer_stop(struct ctl_call *call, const char *what, const struct stop *why, uint64_t until_us);
 /* Field reason: the last reply as one text. */
 void answer_reason(struct ctl_call *call, const struct seen *s);
-/* What keeps the lane's next item: as lane_stop(), or that it rests. */
-void lane_state(struct lane *lane, struct stop *why);
-bool lane_rests(const struct lane *lane);
 const char *tls_policy_word(uint8_t policy);
 
 #endif

@@ -2,7 +2,7 @@
 /*
  * A walk over recipients of the queue for the admin's commands, in steps: those of the ids given, or
  * first the messages in memory, then the rows of the database (by the index that fits the filter).
- * What comes or goes meanwhile may be missed; nothing is met twice.
+ * What is there all the time is met, once, wherever it goes meanwhile; what comes or goes may be missed.
  */
 #ifndef EKIDEN_QMGR_WALK_H
 #define EKIDEN_QMGR_WALK_H

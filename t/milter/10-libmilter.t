@@ -9,31 +9,9 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
 from suite import *  # noqa: E402,F403
+from testmilter import Milter  # noqa: E402
 
 private_network()
-
-
-class Milter:
-    """t/milter/harness on a socket; .take() is what it said since the last call."""
-
-    def __init__(self, name, steps=0, symbols=None, env=None):
-        self.path = os.path.join(folder(), name + ".sock")
-        self.out = os.path.join(folder(), name + ".out")
-        self.seen = 0
-        argv = [f"{BUILD}/t/milter/harness", "unix:" + self.path, f"{steps:x}"] + ([symbols] if symbols else [])
-        self.proc = Process(argv, stdout=open(self.out, "w"), env=dict(os.environ, **(env or {})))
-        wait_for(lambda: "listening" in self.all() and os.path.exists(self.path), what="milter")
-
-    def all(self):
-        with open(self.out, errors="replace") as f:
-            return f.read()
-
-    def take(self):
-        text = self.all()[self.seen:]
-        self.seen += len(text)
-        return text
-
-
 LEADSPC, SKIP = 0x100000, 0x400
 NR = 0x80 | 0x1000 | 0x2000 | 0x4000 | 0x8000 | 0x10000 | 0x20000 | 0x40000 | 0x80000
 plain, quiet, named = Milter("plain"), Milter("quiet", LEADSPC | SKIP | NR), Milter(

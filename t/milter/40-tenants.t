@@ -8,31 +8,17 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
 from suite import *  # noqa: E402,F403
+from testmilter import Milter  # noqa: E402
 
 private_network()
 
 
-class Milter:
-    def __init__(self, name, **env):
-        self.path = os.path.join(folder(), name + ".sock")
-        self.out = os.path.join(folder(), name + ".out")
-        self.seen = 0
-        self.proc = Process([f"{BUILD}/t/milter/harness", "unix:" + self.path, "0"], stdout=open(self.out, "w"),
-                            env=dict(os.environ, **env))
-        wait_for(lambda: "listening" in self.all() and os.path.exists(self.path), what="milter")
-
-    def all(self):
-        with open(self.out, errors="replace") as f:
-            return f.read()
-
-    def take(self):
-        """The callbacks since the last call, without macros, headers and the like."""
-        text = self.all()[self.seen:]
-        self.seen += len(text)
-        return re.findall(r"^(connect|helo|mail|rcpt|eom|abort)\b", text, re.M)
+def heard(milter):
+    """The callbacks since the last call, without macros, headers and the like."""
+    return re.findall(r"^(connect|helo|mail|rcpt|eom|abort)\b", milter.take(), re.M)
 
 
-every, acme, rest, shut = Milter("every"), Milter("acme"), Milter("rest"), Milter("shut", AT_CONNECT="reject")
+every, acme, rest, shut = Milter("every"), Milter("acme"), Milter("rest"), Milter("shut", env={"AT_CONNECT": "reject"})
 ports = {n: free_port() for n in ("key", "net")}
 s = Suite(listeners=f"""
 listen key {{ address 127.0.0.1:{ports['key']}; tls implicit; auth required; reverse-lookup no; milters every acme rest shut; }}
@@ -59,7 +45,7 @@ def send(tenant, times=1, extra=""):
                 c.rcpt("b@rcpt.test")
                 code, text = c.data(mail(sender=f"a@{tenant}.test", extra=extra).encode())
             got.append(code)
-    return got, every.take(), acme.take(), rest.take(), shut.take()
+    return got, heard(every), heard(acme), heard(rest), heard(shut)
 
 
 INTRODUCTION, MESSAGE = ["connect", "helo"], ["mail", "rcpt", "eom"]
@@ -78,7 +64,7 @@ with smtplib.SMTP("127.0.0.1", ports["net"], timeout=30, local_hostname="one.tes
     c.sendmail("a@acme.test", ["b@rcpt.test"], mail(sender="a@acme.test"))
     c.ehlo("two.test")
     c.sendmail("a@acme.test", ["b@rcpt.test"], mail(sender="a@acme.test"))
-tap.equal(acme.take(), INTRODUCTION + MESSAGE + ["helo"] + MESSAGE, "of a network's tenant; a later HELO is told, too")
+tap.equal(heard(acme), INTRODUCTION + MESSAGE + ["helo"] + MESSAGE, "of a network's tenant; a later HELO is told, too")
 acme.proc.end()
 tap.equal((send("free")[0], send("acme")[0]), ([250], [451]), "one that is gone concerns its tenants alone")
 

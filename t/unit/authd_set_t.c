@@ -19,118 +19,116 @@ shows(struct fixture *f, const char *command, const char *arg, const char *name,
 	free(got);
 }
 
+/* What is set and how it is shown then; shown NULL: refused. */
+struct row {
+	const char *id, *option, *value, *field, *shown;
+};
+
+static const struct row tenant_rows[] = {
+	{"A29", "quota-hour", "20000", "quota_hour", "20000"},
+	{"A29", "rcpt-hour", "none", "rcpt_hour", "none"},
+	{"A29", "rcpt-hour", "default", "rcpt_hour", "default"},
+	{"G18", "quota-minute", "4294967294", "quota_minute", "4294967294"},
+	{"G19", "quota-day", "1", "quota_day", "1"},
+	{"G18", "quota-minute", "0", "quota_minute", NULL},
+	{"G18", "quota-minute", "4294967295", "quota_minute", NULL},
+	{"G18", "quota-minute", "-1", "quota_minute", NULL},
+	{"G18", "quota-minute", "10/h", "quota_minute", NULL},
+	{"G18", "quota-minute", "", "quota_minute", NULL},
+	{"A8", "networks", "192.0.2.0/24,2001:DB8::/32,198.51.100.7", "networks",
+	    "192.0.2.0/24,2001:db8::/32,198.51.100.7/32"},
+	{"A8", "networks", "192.0.2.1/24", "networks", NULL},
+	{"A8", "networks", "192.0.2.0/33", "networks", NULL},
+	{"A8", "networks", "192.0.2.0/24,", "networks", NULL},
+	{"A8", "networks", ",", "networks", NULL},
+	{"A8", "networks", "example.com", "networks", NULL},
+	{"A8", "networks", "", "networks", ""},
+	{"A22", "header-from", "tenant", "header_from", "tenant"},
+	{"A22", "header-from", "any", "header_from", "any"},
+	{"A22", "header-from", "some", "header_from", NULL},
+	{"J11", "weight", "100", "weight", "100"},
+	{"J11", "weight", "0", "weight", NULL},
+	{"J11", "weight", "101", "weight", NULL},
+	{"J11", "weight", "", "weight", NULL},
+};
+
+static const struct row key_rows[] = {
+	{"A13", "pattern", "@app.example", "pattern", "@app.example"},
+	{"A14", "pattern", ".*", "pattern", ".*"},
+	{"A15", "pattern", "@", "pattern", "@"},
+	{"A16", "pattern", "", "pattern", ""},
+	{"A16", "pattern", "a b", "pattern", NULL},
+	{"A16", "pattern", "\xc3\xa4", "pattern", NULL},
+	{"G3", "rights", "send,priority", "rights", "send,priority"},
+	{"G3", "rights", "none", "rights", "none"},
+	{"G3", "rights", "send,admin", "rights", NULL},
+	{"G3", "rights", "", "rights", NULL},
+	{"A5", "expires", "2036-12-31T23:59:58Z", "expires", "2036-12-31T23:59:58Z"},
+	{"A5", "expires", "2036-02-29", "expires", "2036-02-29T00:00:00Z"},
+	{"A5", "expires", "never", "expires", "never"},
+	{"A5", "expires", "2036-13-01", "expires", NULL},
+	{"A5", "expires", "2036-1-1", "expires", NULL},
+	{"A5", "expires", "soon", "expires", NULL},
+	{"A5", "expires", "0", "expires", NULL},
+	{"A29", "over-quota", "hold", "over_quota", "hold"},
+	{"A29", "over-quota", "ignore", "over_quota", NULL},
+	{"A29", "quota-hour", "none", "quota_hour", "none"},
+	{"A29", "quota-hour", "default", "quota_hour", NULL},
+	{"A29", "priority", "9", "priority", "9"},
+	{"A29", "priority", "10", "priority", NULL},
+	{"C11", "retry", "over-night.2", "retry", "over-night.2"},
+	{"C11", "retry", "a b", "retry", NULL},
+	{"C11", "retry", "", "retry", ""},
+	{"A8", "networks", "203.0.113.4", "networks", "203.0.113.4/32"},
+	{"A5", "note", "", "note", ""},
+	{"A5", "note", "a\tb", "note", NULL},
+};
+
+static const struct row domain_rows[] = {
+	{"C19", "rewrite", "bounce@example.net", "rewrite", "bounce@example.net"},
+	{"C20", "rewrite", "@Example.NET", "rewrite", "@example.net"},
+	{"C21", "rewrite", "keep", "rewrite", "keep"},
+	{"C22", "rewrite", "default", "rewrite", "default"},
+	{"C19", "rewrite", "@", "rewrite", NULL},
+	{"C19", "rewrite", "a@", "rewrite", NULL},
+	{"C19", "rewrite", "a b@example.net", "rewrite", NULL},
+	{"C19", "rewrite", "@[192.0.2.1]", "rewrite", NULL},
+	{"C19", "rewrite", "<a@example.net>", "rewrite", NULL},
+	{"G11", "hosted", "yes", "hosted", "yes"},
+	{"A12", "bounce", "yes", "bounce", "yes"},
+	{"A12", "bounce", "no", "bounce", "no"},
+	{"A12", "bounce", "1", "bounce", NULL},
+};
+
+static void
+test_row(struct fixture *f, const char *set, const char *show, const char *arg, const char *name, const struct row *r)
+{
+	run(f, show, arg, name, NULL);
+	char *before = x_strdup(buf_cstr(&f->rows));
+
+	is_int(run(f, set, arg, name, r->option, r->value, NULL), r->shown ? 0 : 2, "a setting");
+	if (r->shown) {
+		shows(f, show, arg, name, r->field, r->shown, r->id);
+	} else {
+		ok(strncmp(buf_cstr(&f->text), "--", 2) == 0 && strstr(buf_cstr(&f->text), " is not "),
+		    "%s: one clear line: %s", r->id, buf_cstr(&f->text));
+		run(f, show, arg, name, NULL);
+		is_str(buf_cstr(&f->rows), before, "and nothing changed");
+	}
+	free(before);
+}
+
+#define EACH_ROW(r, rows) (const struct row *r = rows; r < rows + sizeof(rows) / sizeof(*rows); r++)
+
 static void
 test_settings(struct fixture *f)
 {
-	static const struct {
-		const char *id, *option, *value, *field, *shown; /* shown NULL: refused */
-	} tenant[] =
-	    {
-		{"A29", "quota-hour", "20000", "quota_hour", "20000"},
-		{"A29", "rcpt-hour", "none", "rcpt_hour", "none"},
-		{"A29", "rcpt-hour", "default", "rcpt_hour", "default"},
-		{"G18", "quota-minute", "4294967294", "quota_minute", "4294967294"},
-		{"G19", "quota-day", "1", "quota_day", "1"},
-		{"G18", "quota-minute", "0", "quota_minute", NULL},
-		{"G18", "quota-minute", "4294967295", "quota_minute", NULL},
-		{"G18", "quota-minute", "-1", "quota_minute", NULL},
-		{"G18", "quota-minute", "10/h", "quota_minute", NULL},
-		{"G18", "quota-minute", "", "quota_minute", NULL},
-		{"A8", "networks", "192.0.2.0/24,2001:DB8::/32,198.51.100.7", "networks",
-		    "192.0.2.0/24,2001:db8::/32,198.51.100.7/32"},
-		{"A8", "networks", "192.0.2.1/24", "networks", NULL},
-		{"A8", "networks", "192.0.2.0/33", "networks", NULL},
-		{"A8", "networks", "192.0.2.0/24,", "networks", NULL},
-		{"A8", "networks", ",", "networks", NULL},
-		{"A8", "networks", "example.com", "networks", NULL},
-		{"A8", "networks", "", "networks", ""},
-		{"A22", "header-from", "tenant", "header_from", "tenant"},
-		{"A22", "header-from", "any", "header_from", "any"},
-		{"A22", "header-from", "some", "header_from", NULL},
-		{"J11", "weight", "100", "weight", "100"},
-		{"J11", "weight", "0", "weight", NULL},
-		{"J11", "weight", "101", "weight", NULL},
-		{"J11", "weight", "", "weight", NULL},
-	    },
-	  key[] =
-	      {
-		  {"A13", "pattern", "@app.example", "pattern", "@app.example"},
-		  {"A14", "pattern", ".*", "pattern", ".*"},
-		  {"A15", "pattern", "@", "pattern", "@"},
-		  {"A16", "pattern", "", "pattern", ""},
-		  {"A16", "pattern", "a b", "pattern", NULL},
-		  {"A16", "pattern", "\xc3\xa4", "pattern", NULL},
-		  {"G3", "rights", "send,priority", "rights", "send,priority"},
-		  {"G3", "rights", "none", "rights", "none"},
-		  {"G3", "rights", "send,admin", "rights", NULL},
-		  {"G3", "rights", "", "rights", NULL},
-		  {"A5", "expires", "2036-12-31T23:59:58Z", "expires", "2036-12-31T23:59:58Z"},
-		  {"A5", "expires", "2036-02-29", "expires", "2036-02-29T00:00:00Z"},
-		  {"A5", "expires", "never", "expires", "never"},
-		  {"A5", "expires", "2036-13-01", "expires", NULL},
-		  {"A5", "expires", "2036-1-1", "expires", NULL},
-		  {"A5", "expires", "soon", "expires", NULL},
-		  {"A5", "expires", "0", "expires", NULL},
-		  {"A29", "over-quota", "hold", "over_quota", "hold"},
-		  {"A29", "over-quota", "ignore", "over_quota", NULL},
-		  {"A29", "quota-hour", "none", "quota_hour", "none"},
-		  {"A29", "quota-hour", "default", "quota_hour", NULL},
-		  {"A29", "priority", "9", "priority", "9"},
-		  {"A29", "priority", "10", "priority", NULL},
-		  {"C11", "retry", "over-night.2", "retry", "over-night.2"},
-		  {"C11", "retry", "a b", "retry", NULL},
-		  {"C11", "retry", "", "retry", ""},
-		  {"A8", "networks", "203.0.113.4", "networks", "203.0.113.4/32"},
-		  {"A5", "note", "", "note", ""},
-		  {"A5", "note", "a\tb", "note", NULL},
-	      },
-	  domain[] = {
-	      {"C19", "rewrite", "bounce@example.net", "rewrite", "bounce@example.net"},
-	      {"C20", "rewrite", "@Example.NET", "rewrite", "@example.net"},
-	      {"C21", "rewrite", "keep", "rewrite", "keep"},
-	      {"C22", "rewrite", "default", "rewrite", "default"},
-	      {"C19", "rewrite", "@", "rewrite", NULL},
-	      {"C19", "rewrite", "a@", "rewrite", NULL},
-	      {"C19", "rewrite", "a b@example.net", "rewrite", NULL},
-	      {"C19", "rewrite", "@[192.0.2.1]", "rewrite", NULL},
-	      {"C19", "rewrite", "<a@example.net>", "rewrite", NULL},
-	      {"G11", "hosted", "yes", "hosted", "yes"},
-	      {"A12", "bounce", "yes", "bounce", "yes"},
-	      {"A12", "bounce", "no", "bounce", "no"},
-	      {"A12", "bounce", "1", "bounce", NULL},
-	  };
-	static const struct {
-		const char *set, *show, *arg, *name;
-		size_t n;
-	} rows[] = {
-	    {"tenant set", "tenant show", "name", "acme", sizeof(tenant) / sizeof(tenant[0])},
-	    {"key set", "key show", "user", "alice", sizeof(key) / sizeof(key[0])},
-	    {"domain set", "domain show", "domain", "a.example",
-		sizeof(domain) / sizeof(domain[0])},
-	};
-
-	for (size_t t = 0; t < 3; t++)
-		for (size_t i = 0; i < rows[t].n; i++) {
-			const __typeof__(tenant[0]) *r = t == 0	  ? &tenant[i]
-							 : t == 1 ? (const void *)&key[i]
-								  : (const void *)&domain[i];
-			run(f, rows[t].show, rows[t].arg, rows[t].name, NULL);
-			char *before = x_strdup(buf_cstr(&f->rows));
-			is_int(run(f, rows[t].set, rows[t].arg, rows[t].name, r->option, r->value,
-				   NULL),
-			    r->shown ? 0 : 2, "a setting");
-			if (r->shown) {
-				shows(f, rows[t].show, rows[t].arg, rows[t].name, r->field,
-				    r->shown, r->id);
-			} else {
-				ok(strncmp(buf_cstr(&f->text), "--", 2) == 0 &&
-					strstr(buf_cstr(&f->text), " is not "),
-				    "%s: one clear line: %s", r->id, buf_cstr(&f->text));
-				run(f, rows[t].show, rows[t].arg, rows[t].name, NULL);
-				is_str(buf_cstr(&f->rows), before, "and nothing changed");
-			}
-			free(before);
-		}
+	for EACH_ROW(r, tenant_rows)
+		test_row(f, "tenant set", "tenant show", "name", "acme", r);
+	for EACH_ROW(r, key_rows)
+		test_row(f, "key set", "key show", "user", "alice", r);
+	for EACH_ROW(r, domain_rows)
+		test_row(f, "domain set", "domain show", "domain", "a.example", r);
 	is_int(run(f, "tenant set", "name", "acme", "quota-hour", "7", "networks", "x", NULL), 2,
 	    "one of two is wrong");
 	shows(f, "tenant show", "name", "acme", "quota_hour", "20000", "A29 neither is changed");
