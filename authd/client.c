@@ -15,6 +15,7 @@ struct client {
 	struct client *next;
 	struct loop_reap reap;
 	struct counts connections; /* of this worker */
+	uint32_t connected;	   /* their sum */
 };
 
 static uint32_t
@@ -34,6 +35,17 @@ may_connect(struct authd *d, struct view client, struct policy_reply *r)
 		policy_connect_wait(why, wait, r);
 }
 
+static uint32_t
+surplus(const struct client *of)
+{
+	uint32_t fewest = of->connected;
+
+	for (const struct client *c = of->d->clients; c; c = c->next)
+		if (c->connected < fewest)
+			fewest = c->connected;
+	return of->connected - fewest;
+}
+
 static bool
 on_connect(struct client *c, struct channel *ch, const struct ipc_connect *m, int *fd)
 {
@@ -41,6 +53,7 @@ on_connect(struct client *c, struct channel *ch, const struct ipc_connect *m, in
 	struct policy_reply r;
 
 	(void)fd;
+	c->connected++;
 	counts_add(&c->connections, m->client, 1);
 	uint32_t n = counts_add(&d->connections, m->client, 1);
 	if (m->req == 0)
@@ -50,7 +63,7 @@ on_connect(struct client *c, struct channel *ch, const struct ipc_connect *m, in
 	else
 		policy_connect_many(m->client, &r);
 	IPC_SEND(ch, connect_result, .req = m->req, .code = r.code, .esc = esc_pack(r.esc),
-	    .text = view_str(r.text));
+	    .text = view_str(r.text), .surplus = surplus(c));
 	return true;
 }
 
@@ -58,6 +71,8 @@ static bool
 on_disconnect(struct client *c, struct channel *ch, const struct ipc_disconnect *m, int *fd)
 {
 	(void)ch, (void)fd;
+	if (c->connected)
+		c->connected--;
 	counts_sub(&c->connections, m->client, 1);
 	counts_sub(&c->d->connections, m->client, 1);
 	return true;

@@ -14,7 +14,7 @@ enum { EVENTS_A_CALL = 16 };
 struct aio {
 	struct loop *loop;
 	aio_context_t ctx;
-	struct loop_fd wake; /* an eventfd that the kernel counts up for each operation that ended */
+	struct loop_fd wake; /* an eventfd that the kernel counts up for each operation that ended; never read */
 };
 
 static void
@@ -22,12 +22,9 @@ on_wake(struct loop_fd *lf, unsigned events)
 {
 	struct aio *a = CONTAINER(lf, struct aio, wake);
 	struct io_event done[EVENTS_A_CALL];
-	uint64_t ended;
 	long n;
 
 	(void)events;
-	if (read(lf->fd, &ended, sizeof(ended)) < 0)
-		return;
 	do {
 		n = syscall(SYS_io_getevents, a->ctx, 0l, (long)EVENTS_A_CALL, done, NULL);
 		for (long i = 0; i < n; i++) {
@@ -46,7 +43,7 @@ aio_new(struct loop *l, unsigned depth)
 	a->loop = l;
 	a->wake = (struct loop_fd){ .fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), .ready = on_wake };
 	if (a->wake.fd >= 0 && syscall(SYS_io_setup, depth, &a->ctx) == 0) {
-		if (loop_add(l, &a->wake) == 0)
+		if (loop_add_read(l, &a->wake) == 0)
 			return a;
 		syscall(SYS_io_destroy, a->ctx);
 	}

@@ -37,7 +37,8 @@ channel_open(struct channel *ch, struct loop *l, int fd, const struct channel_op
 	ch->flush_task.run = flush_run;
 	buf_init(&ch->in, 2 * IPC_FRAME_MAX + READ_CHUNK);
 	buf_init(&ch->out, CHANNEL_BACKLOG_MAX);
-	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || loop_add(l, &ch->lf) < 0) {
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
+	    loop_add_level(l, &ch->lf, LOOP_READ) < 0) {
 		ch->dead = true;
 		return -1;
 	}
@@ -172,6 +173,19 @@ forget_first_fd(struct channel *ch)
 	memmove(ch->fds_out, ch->fds_out + 1, ch->fds_out_count * sizeof(*ch->fds_out));
 }
 
+/*
+ * Room is asked about only while the peer's buffer is full: a peer that reads would wake its sender up each
+ * time, for nothing.
+ */
+static void
+set_blocked(struct channel *ch, bool blocked)
+{
+	if (ch->blocked == blocked)
+		return;
+	ch->blocked = blocked;
+	loop_mod_level(ch->loop, &ch->lf, blocked ? LOOP_READ | LOOP_WRITE : LOOP_READ);
+}
+
 static void
 flush_run(struct loop_task *t)
 {
@@ -194,7 +208,7 @@ flush_run(struct loop_task *t)
 			v = view_first(v, ch->fds_out[next].at - ch->out_at);
 		ssize_t n = send_bytes(ch->lf.fd, v, fd, 0);
 		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-			ch->blocked = true;
+			set_blocked(ch, true);
 			return;
 		}
 		if (n < 0) {
@@ -207,7 +221,7 @@ flush_run(struct loop_task *t)
 		used_up(&ch->out, (size_t)n);
 		ch->out_at += (size_t)n;
 	}
-	ch->blocked = false;
+	set_blocked(ch, false);
 	if (ch->out.cap > 4 * IPC_FRAME_MAX)
 		buf_free(&ch->out);
 }
@@ -322,8 +336,9 @@ read_run(struct loop_task *t)
 		;
 	if (ch->dead)
 		return;
-	/* A short count may also mean "up to a descriptor": only EAGAIN says that it is drained. */
-	loop_post(ch->loop, LOOP_WORK, &ch->read_task);
+	/* A short count means "up to a descriptor" or drained; the next turn tells which. */
+	if (n == READ_CHUNK)
+		loop_post(ch->loop, LOOP_WORK, &ch->read_task);
 }
 
 static void

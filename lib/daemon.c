@@ -3,6 +3,7 @@
 #include <malloc.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -472,6 +473,18 @@ change_ids(uid_t uid, gid_t gid, struct err *e)
 	return verify_ids(uid, gid, e);
 }
 
+/*
+ * SCHED_BATCH: who wakes up does not push aside who wakes it, so that more work is there at each turn of the
+ * loop. An idle core takes it at once all the same. Where that is not allowed, it is only slower.
+ */
+static void
+take_turns(void)
+{
+	const struct sched_param none = { 0 };
+
+	(void)sched_setscheduler(0, SCHED_BATCH, &none);
+}
+
 static int
 drop_privileges(const struct daemon_spec *spec, const struct early *early, pid_t parent,
     struct err *e)
@@ -483,6 +496,7 @@ drop_privileges(const struct daemon_spec *spec, const struct early *early, pid_t
 	struct tm tm;
 	tzset();
 	localtime_r(&now, &tm);
+	take_turns();
 	if (limit_resources(spec, e) < 0 || enter_folder(early->dir, s->confine, e) < 0)
 		return -1;
 	if (s->confine && change_ids(s->uid, s->gid, e) < 0)

@@ -141,7 +141,9 @@
 	F(u8, priority, 0) F(u64, reserved_s, 0) /* 0: nothing was reserved, no txn_end */         \
 	F(flag, may_future, 0) F(flag, may_priority, 0) /* rights of the key */                    \
 	F(text, retry, 64) /* name of its retry schedule, or empty */
-#define IPC_FIELDS_connect_result(F) F(u64, req, 0) F(u16, code, 0) F(u32, esc, 0) F(text, text, 255)
+#define IPC_FIELDS_connect_result(F)                                                               \
+	F(u64, req, 0) F(u16, code, 0) F(u32, esc, 0) F(text, text, 255)                           \
+	F(u32, surplus, 0) /* clients of this process beyond those of the one that has fewest */
 #define IPC_FIELDS_scram_salt(F) F(u64, req, 0) F(blob, salt, 64) F(u32, iterations, 0)
 #define IPC_FIELDS_rcpt_result(F)                                                                  \
 	F(u64, req, 0) F(flag, hold, 0) /* as in mail_result */                                    \

@@ -105,6 +105,12 @@ loop_add(struct loop *l, struct loop_fd *lf)
 }
 
 int
+loop_add_read(struct loop *l, struct loop_fd *lf)
+{
+	return watch(l, EPOLL_CTL_ADD, lf, EPOLLIN | EPOLLET);
+}
+
+int
 loop_add_listener(struct loop *l, struct loop_fd *lf)
 {
 	return watch(l, EPOLL_CTL_ADD, lf, EPOLLIN | EPOLLEXCLUSIVE);

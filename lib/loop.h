@@ -57,6 +57,8 @@ void loop_stop(struct loop *l);
 
 /* Watches for reading and writing, edge-triggered. 0 or -1 with errno. */
 int loop_add(struct loop *l, struct loop_fd *lf);
+/* Each edge of reading alone: of an eventfd without reading it, whatever else the kernel tells of it. */
+int loop_add_read(struct loop *l, struct loop_fd *lf);
 /* Watches a listening socket: level-triggered reads, one waiter woken per event (EPOLLEXCLUSIVE). */
 int loop_add_listener(struct loop *l, struct loop_fd *lf);
 /*

@@ -15,6 +15,8 @@
 #include "smtpd/session.h"
 
 enum { ACCEPTS_A_TURN = 4, ACCEPT_PAUSE_MS = 1000 };
+/* Clients beyond those of the process that has fewest, above which accepting is left to the others. */
+enum { AHEAD_MAX = 4, AHEAD_PAUSE_MS = 1 };
 
 struct door {
 	struct loop_fd lf;
@@ -372,15 +374,21 @@ on_accept_again(struct loop_timer *t)
 	watch_doors(CONTAINER(t, struct smtpd, accept_timer));
 }
 
+static void
+leave_doors(struct smtpd *d, uint64_t ms)
+{
+	for (struct door *door = d->doors; door; door = door->next)
+		loop_del(d->loop, &door->lf);
+	d->accept_timer.fire = on_accept_again;
+	loop_timer_set(d->loop, &d->accept_timer, ms);
+}
+
 /* Without descriptors or memory a ready listener would spin: it rests for a while. */
 static void
 rest(struct smtpd *d, int error)
 {
 	log_warn("accept: %s; not accepting for %d s", strerror(error), ACCEPT_PAUSE_MS / 1000);
-	for (struct door *door = d->doors; door; door = door->next)
-		loop_del(d->loop, &door->lf);
-	d->accept_timer.fire = on_accept_again;
-	loop_timer_set(d->loop, &d->accept_timer, ACCEPT_PAUSE_MS);
+	leave_doors(d, ACCEPT_PAUSE_MS);
 }
 
 /* True when another accept makes sense. */
@@ -420,13 +428,22 @@ static void
 on_door_ready(struct loop_fd *lf, unsigned events)
 {
 	struct door *door = CONTAINER(lf, struct door, lf);
+	struct smtpd *d = door->d;
 
 	(void)events;
 	for (int i = 0; i < ACCEPTS_A_TURN && door->lf.fd >= 0; i++)
 		if (!accept_one(door))
 			break;
-	if (door->lf.fd >= 0)
-		loop_requeue_listener(door->d->loop, &door->lf);
+	if (door->lf.fd < 0)
+		return;
+	/*
+	 * The kernel wakes one process for a connection, and whichever runs first finds all that are there. So
+	 * who is ahead lets go for a moment; then it takes what is still left, for the others may hang.
+	 */
+	if (d->ahead + d->admitting > AHEAD_MAX)
+		leave_doors(d, AHEAD_PAUSE_MS);
+	else
+		loop_requeue_listener(d->loop, &door->lf);
 }
 
 static void

@@ -101,6 +101,7 @@ peers_ask_connect(struct session *s)
 {
 	s->counted = put(s, IPC_SEND(&s->d->authd, connect, .req = number(s, ASK_CONNECT),
 	    .client = view_str(s->ip), .listener = view_str(s->listener->name)));
+	s->d->admitting += s->counted;
 	return s->counted;
 }
 
@@ -189,11 +190,24 @@ peers_end_txn(struct session *s)
 			session_got_##what(s, m);                                                  \
 		return true;                                                                       \
 	}
-ANSWER(connect_result, ASK_CONNECT, connect)
 ANSWER(auth_result, ASK_AUTH, auth)
 ANSWER(scram_salt, ASK_SALT, salt)
 ANSWER(mail_result, ASK_MAIL, mail)
 ANSWER(rcpt_result, ASK_RCPTS, rcpts)
+
+static bool
+on_connect_result(struct smtpd *d, struct channel *ch, struct ipc_connect_result *m, int *fd)
+{
+	struct session *s = asker(d, m->req, ASK_CONNECT);
+
+	(void)ch, (void)fd;
+	d->ahead = m->surplus;
+	if (d->admitting)
+		d->admitting--;
+	if (s)
+		session_got_connect(s, m);
+	return true;
+}
 
 static bool
 on_from_result(struct smtpd *d, struct channel *ch, struct ipc_from_result *m, int *fd)
@@ -290,6 +304,7 @@ peers_detach(struct smtpd *d, enum role role, uint32_t instance)
 		signer_detach(d->signer, instance);
 	} else if (role == ROLE_AUTHD) {
 		channel_close(&d->authd);
+		d->ahead = d->admitting = 0;
 		release(d, role);
 	} else if (role == ROLE_DNSD) {
 		channel_close(&d->dnsd);

@@ -65,7 +65,8 @@ struct smtpd {
 	struct door *doors;
 	struct gate *gates;
 	struct material *next;
-	struct loop_timer accept_timer; /* after a lack of descriptors */
+	struct loop_timer accept_timer; /* until listeners are watched again */
+	uint32_t ahead, admitting; /* of connect_result; questions of that kind under way */
 	int fd_limit; /* sessions use those below: frames bring descriptors, too */
 	/* Sessions by slot; `request` numbers what they ask of other daemons. */
 	struct session_slot {
