@@ -16,7 +16,8 @@ enum {
 	SEGMENTS_HELD = 2,
 	IOV_BATCH = 1024,
 	HEADS_KEPT = 1 << 20,
-	PAGE = 4096 /* of the page cache */
+	PAGE = 4096, /* of the page cache */
+	PAUSE_MAX_MS = 6
 };
 
 /* A segment this process may write to. */
@@ -54,6 +55,13 @@ struct spool {
 	bool batch_lost;	       /* its segment was given up meanwhile: qmgr finds it by itself */
 	struct aio *aio;	       /* NULL: syncs are waited for */
 	struct aio_op sync;
+	/*
+	 * A sync costs as much for one message as for many. While others are on their way, it begins only
+	 * when three times its usual time has passed since the last one began.
+	 */
+	uint32_t expected;
+	uint64_t began_us, usual_us, next_ms;
+	struct loop_timer pause;
 	struct iovec *iov;
 	size_t iov_count, iov_cap;
 };
@@ -356,6 +364,7 @@ sync_done(struct aio_op *op, long res)
 {
 	struct spool *s = CONTAINER(op, struct spool, sync);
 
+	s->usual_us = (7 * s->usual_us + clock_mono_us() - s->began_us) / 8;
 	end_batch(s, res < 0 ? (int)-res : 0);
 	loop_post(s->loop, LOOP_COMMIT, &s->commit);
 }
@@ -372,6 +381,10 @@ begin_sync(struct spool *s)
 static void
 sync_batch(struct spool *s)
 {
+	uint64_t pause_ms = (3 * s->usual_us + 500) / 1000;
+
+	s->began_us = clock_mono_us();
+	s->next_ms = loop_now_ms(s->loop) + (pause_ms < PAUSE_MAX_MS ? pause_ms : PAUSE_MAX_MS);
 	int rc = FAULT_CALL("seg.sync", begin_sync(s), -1);
 
 	if (!s->sync.pending)
@@ -412,12 +425,36 @@ wait_or_fail(struct spool *s)
 	}
 }
 
+/* More messages are worth waiting for; the timer ends it. */
+static bool
+pausing(struct spool *s)
+{
+	uint64_t now_ms = loop_now_ms(s->loop);
+
+	if (s->expected && now_ms < s->next_ms) {
+		loop_timer_set(s->loop, &s->pause, s->next_ms - now_ms);
+		return true;
+	}
+	loop_timer_cancel(s->loop, &s->pause);
+	return false;
+}
+
+static void
+pause_over(struct loop_timer *t)
+{
+	struct spool *s = CONTAINER(t, struct spool, pause);
+
+	loop_post(s->loop, LOOP_COMMIT, &s->commit);
+}
+
 static void
 commit_run(struct loop_task *t)
 {
 	struct spool *s = CONTAINER(t, struct spool, commit);
 
 	while (s->head && !s->sync.pending) {
+		if (pausing(s))
+			return;
 		if (s->use.fd < 0) {
 			s->use = s->spare;
 			s->spare = (struct slot){ .fd = -1 };
@@ -442,6 +479,7 @@ spool_new(struct loop *l, uint32_t writer)
 	s->end = &s->head;
 	s->commit.run = commit_run;
 	s->wait.fire = wait_over;
+	s->pause.fire = pause_over;
 	s->sync.done = sync_done;
 	s->aio = aio_new(l, 1);
 	if (s->aio == NULL)
@@ -582,6 +620,7 @@ spool_free(struct spool **sp)
 	aio_free(&s->aio);
 	loop_unpost(s->loop, &s->commit);
 	loop_timer_cancel(s->loop, &s->wait);
+	loop_timer_cancel(s->loop, &s->pause);
 	clear_slot(&s->use);
 	clear_slot(&s->spare);
 	buf_free(&s->heads);
@@ -596,6 +635,15 @@ spool_store(struct spool *s, struct spool_msg *m)
 {
 	enqueue(s, m);
 	loop_post(s->loop, LOOP_COMMIT, &s->commit);
+}
+
+void
+spool_expect(struct spool *s, int more)
+{
+	s->expected += (uint32_t)more;
+	/* The last one that a sync waited for may have gone without storing anything. */
+	if (s->expected == 0 && s->head)
+		loop_post(s->loop, LOOP_COMMIT, &s->commit);
 }
 
 void

@@ -48,6 +48,11 @@ void spool_free(struct spool **s);
  */
 enum { SPOOL_WAIT_MS = 10000 };
 void spool_store(struct spool *s, struct spool_msg *m);
+/*
+ * So many more (or fewer) messages are on their way that spool_store() has not seen: a sync may wait for
+ * them, twice as long as the last ones took, and 6 ms at most.
+ */
+void spool_expect(struct spool *s, int more);
 /* The session is gone: committed will not be called. The message may still become durable if its
  * commit is under way; otherwise it is dropped. */
 void spool_cancel(struct spool *s, struct spool_msg *m);

@@ -50,6 +50,8 @@ static const struct edge {
 	[ST_STORE] = { TO(READY) | TO(CLOSE), NONE, true },
 	[ST_CLOSE] = { 0, CLOSE, true },
 };
+/* A message may be stored from here without a further one beginning. */
+enum { ON_THE_WAY = TO(CHECK) | TO(MAIL) | TO(RCPT) | TO(RCPTS) | TO(MILTER) | TO(DATA) | TO(FILE) | TO(FINISH) };
 _Static_assert(sizeof(edges) / sizeof(edges[0]) == STATES, "a state has no edges");
 
 static uint64_t
@@ -102,6 +104,9 @@ session_enter(struct session *s, enum session_state to)
 		log_flush();
 		abort();
 	}
+	int more = !!(ON_THE_WAY & 1u << to) - !!(ON_THE_WAY & 1u << s->state);
+	if (more)
+		spool_expect(s->d->spool, more);
 	s->state = (uint8_t)to;
 	arm(s);
 	if (to == ST_CLOSE) {
