@@ -87,6 +87,7 @@ fuzz_one(struct view in)
 		buf_putv(&b, buf_view(&split.out));
 		REQUIRE(view_eq(buf_view(&a), buf_view(&b)));
 		check_accepted(buf_view(&a));
+		REQUIRE(whole.scan.eight_bit == split.scan.eight_bit && whole.scan.dots == split.scan.dots);
 		REQUIRE(whole.scan.size == buf_len(&a));
 		buf_free(&a);
 		buf_free(&b);

@@ -118,6 +118,24 @@ splits_agree(struct view data, bool strip)
 	return good;
 }
 
+/* In one piece, many bytes are looked at together; one by one, none are. */
+static bool
+bytes_agree(struct view data)
+{
+	struct outcome whole, single;
+	size_t *cuts = x_calloc(data.n, sizeof(*cuts));
+
+	for (size_t i = 0; i < data.n; i++)
+		cuts[i] = i + 1;
+	scan(data, NULL, 0, false, &whole);
+	scan(data, cuts, data.n, false, &single);
+	bool good = same(&whole, &single);
+	free_outcome(&whole);
+	free_outcome(&single);
+	free(cuts);
+	return good;
+}
+
 #define H "From: a@b.example\r\n\r\n"
 #define SECOND "MAIL FROM:<x@y>\r\nRCPT TO:<z@w>\r\nDATA\r\nsmuggled\r\n.\r\n"
 #define PAYLOAD(s) VIEW(H "one\r\ntwo" s SECOND)
@@ -326,6 +344,42 @@ test_random(void)
 	ok(good, "random data: every split");
 }
 
+/* One byte at each place of a body is another one: all that is special meets every edge of a block. */
+static void
+test_blocks(void)
+{
+	static const char others[] = { '\0', '\r', '\n', '.', 'x', '\x80' };
+	struct buf b = BUF_INIT(OUT_MAX);
+	size_t wrong = 0;
+
+	buf_puts(&b, H);
+	for (size_t line = 0; line < 90; line += 7)
+		put_line(&b, "", line);
+	buf_puts(&b, ".\r\n");
+	char *p = x_malloc(buf_len(&b));
+	struct view all = buf_view(&b), data = view_of(p, all.n);
+	for (size_t at = sizeof(H) - 1; at < all.n; at++) {
+		for (size_t i = 0; i < sizeof(others); i++) {
+			memcpy(p, all.p, all.n);
+			p[at] = others[i];
+			wrong += !bytes_agree(data);
+		}
+	}
+	is_int(wrong, 0, "atk-A1 atk-A8 a body by blocks: each byte in each place");
+	free(p);
+	for (size_t line = LINE_LIMIT - 70; line < LINE_LIMIT + 70; line++) {
+		buf_clear(&b);
+		buf_puts(&b, H);
+		put_line(&b, "", 100);
+		put_line(&b, "", line);
+		put_line(&b, "", 100);
+		buf_puts(&b, ".\r\n");
+		wrong += !bytes_agree(buf_view(&b));
+	}
+	is_int(wrong, 0, "a body by blocks: lines up to the limit and beyond");
+	buf_free(&b);
+}
+
 struct mailboxes {
 	struct buf first;
 	unsigned count;
@@ -448,6 +502,7 @@ main(void)
 	test_fields();
 	test_limits();
 	test_random();
+	test_blocks();
 	test_from();
 	test_values();
 	test_speed();
