@@ -1,15 +1,67 @@
 /* SPDX-License-Identifier: ISC */
 /* The writing side of the spool against a scripted qmgr on the same loop. */
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/aio.h"
 #include "lib/durable.h"
 #include "lib/log.h"
 #include "lib/spool.h"
 #include "t/tap.h"
 
 enum { FRAMES = 64, SEGMENT_SIZE = 16384 };
+
+/* In place of lib/aio.c: syncs that are counted, and take as long as a test wants. */
+struct aio {
+	struct loop *loop;
+	struct aio_op *op;
+	struct loop_timer end;
+};
+static uint64_t sync_ms;
+static uint64_t began_ms; /* the last one */
+static unsigned syncs;
+
+static void
+sync_over(struct loop_timer *t)
+{
+	struct aio *a = CONTAINER(t, struct aio, end);
+
+	a->op->pending = false;
+	a->op->done(a->op, 0);
+}
+
+struct aio *
+aio_new(struct loop *l, unsigned depth)
+{
+	struct aio *a = x_calloc(1, sizeof(*a));
+
+	(void)depth;
+	*a = (struct aio){ .loop = l, .end.fire = sync_over };
+	return a;
+}
+
+void
+aio_free(struct aio **a)
+{
+	loop_timer_cancel((*a)->loop, &(*a)->end);
+	free(*a);
+	*a = NULL;
+}
+
+int
+aio_fdatasync(struct aio *a, struct aio_op *op, int fd)
+{
+	if (fdatasync(fd) < 0 && errno != EINVAL) /* /dev/full has nothing to sync */
+		return -1;
+	syncs++;
+	began_ms = loop_now_ms(a->loop);
+	a->op = op;
+	op->pending = true;
+	loop_timer_set(a->loop, &a->end, sync_ms);
+	return 0;
+}
 
 struct seen {
 	uint16_t type;
@@ -92,12 +144,18 @@ stop(struct loop_timer *t)
 	loop_stop(f.loop);
 }
 
+static void
+run_ms(uint64_t ms)
+{
+	loop_timer_set(f.loop, &f.stop, ms);
+	loop_run(f.loop);
+}
+
 /* Lets everything happen that can happen now. */
 static void
 settle(void)
 {
-	loop_timer_set(f.loop, &f.stop, 20);
-	loop_run(f.loop);
+	run_ms(20);
 }
 
 static int
@@ -403,6 +461,84 @@ test_overlap(void)
 	buf_free(&got);
 }
 
+/* A sync that has just ended, after some that took their time. */
+static void
+slow_syncs(void)
+{
+	struct test_msg m;
+
+	sync_ms = 2;
+	for (int i = 0; i < 20; i++) {
+		store(&m, "slow");
+		for (int ms = 0; ms < 100 && m.calls == 0; ms++)
+			run_ms(1);
+	}
+	syncs = 0;
+}
+
+/* Whether the first of two messages waits for the other; tries again when the machine was not in time. */
+static bool
+waits(struct test_msg *first)
+{
+	for (int tries = 0; tries < 100; tries++) {
+		char esc[ESC_TEXT_MAX];
+		slow_syncs();
+		uint64_t before_ms = began_ms;
+		spool_expect(f.spool, 1);
+		store(first, "first");
+		run_ms(0);
+		if (syncs == 0)
+			return true;
+		if (loop_now_ms(f.loop) < before_ms + 6)
+			return false;
+		awaited(first, esc);
+		spool_expect(f.spool, -1);
+	}
+	return false;
+}
+
+static void
+test_pause(void)
+{
+	struct test_msg a, b;
+	char esc[ESC_TEXT_MAX];
+
+	give(make_segment("s9", 1 << 20), 17, 1 << 20);
+	settle();
+	slow_syncs();
+	store(&a, "alone");
+	run_ms(1);
+	is_int(syncs, 1, "nobody else is on the way: a sync begins at once");
+	awaited(&a, esc);
+
+	ok(waits(&a), "it waits for a message that is on its way");
+	store(&b, "second");
+	spool_expect(f.spool, -1); /* is here */
+	run_ms(1);
+	is_int(syncs, 1, "no longer than for that");
+	is_str(awaited(&a, esc), "2.0.0", "one sync for the one");
+	is_str(awaited(&b, esc), "2.0.0", "and the other");
+	is_int(syncs, 1, "and no further one");
+
+	ok(waits(&a), "it waits");
+	spool_expect(f.spool, -1); /* the client left */
+	run_ms(1);
+	is_int(syncs, 1, "and does not when the message will not come");
+	awaited(&a, esc);
+
+	slow_syncs();
+	spool_expect(f.spool, 1);
+	store(&a, "first");
+	is_str(awaited(&a, esc), "2.0.0", "a message that never comes is not waited for");
+	syncs = 0;
+	store(&b, "long after");
+	run_ms(1);
+	is_int(syncs, 1, "nor is any when the last sync is long ago");
+	awaited(&b, esc);
+	spool_expect(f.spool, -1);
+	sync_ms = 0;
+}
+
 static struct spool_big big;
 static int big_calls;
 static void
@@ -496,11 +632,12 @@ main(void)
 	open_pair();
 	spool_attach(f.spool, &f.writer_end);
 	test_overlap();
+	test_pause();
 	channel_close(&f.writer_end);
 	channel_close(&f.qmgr_end);
 	spool_free(&f.spool);
 	loop_free(f.loop);
-	for (int i = 1; i <= 8; i++) {
+	for (int i = 1; i <= 9; i++) {
 		char name[16];
 		snprintf(name, sizeof(name), "s%d", i);
 		unlink(name);
