@@ -368,3 +368,13 @@ def describe(path):
             "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             "filesystem": fstype, "device": device, "journal_warning": journal_warning(path),
             "load": os.getloadavg()[0], "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+
+
+def make_certificate(directory, kind):
+    cert, key = directory / "cert.pem", directory / "key.pem"
+    how = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    if kind == "rsa":
+        how = ["-newkey", "rsa:2048"]
+    run(["openssl", "req", "-x509", *how, "-nodes", "-days", "30", "-subj",
+         "/CN=bench.invalid", "-keyout", str(key), "-out", str(cert)])
+    return cert, key

@@ -89,4 +89,16 @@ with open(page) as f:
 tap.equal(p.returncode, 0, "ekreport reads both results") or print("# " + p.stderr.replace("\n", "\n# "))
 tap.ok(text.startswith("before\n") and text.endswith("after\n") and "last year" not in text, "only the figures are replaced")
 tap.match(text, r"relay 4 KiB, 1 recipient \| postfix \| .* \| sync before 250", "with the durability class of each row")
+# --- Two builds in turn
+
+for kind in ([], ["--relay"]):
+    result = os.path.join(work, "pair.json")
+    p = subprocess.run([f"{SRC}/bench/ekpair", f"one={BUILD}", f"two={BUILD}", "--rounds", "2", "--messages", "60",
+                        "--sessions", "4", "--dir", work, "--json", result, *kind], capture_output=True, text=True,
+                       timeout=120)
+    tap.equal(p.returncode, 0, f"ekpair {' '.join(kind)}") or print("# " + p.stderr.replace("\n", "\n# "))
+    with open(result) as f:
+        slices = json.load(f)
+    tap.equal({name: len(s) for name, s in slices.items()}, {"one": 2, "two": 2}, "as many slices of each")
+    tap.match(p.stdout, r"(?m)^two .* x\d+\.\d{3} \(\d+\.\d\d-\d+\.\d\d\), x\d+\.\d{3}$", "and a line with the ratios")
 tap.done()

@@ -127,7 +127,8 @@ class Rig:
         sink when that is asked."""
         try:
             units, reports = self.queued()
-        except (AssertionError, subprocess.TimeoutExpired):
+        except (AssertionError, subprocess.TimeoutExpired) as e:
+            self.unlisted = str(e)
             return None
         for u in self.checker.queued_unknown(units):
             self.checker.complain(f"queue: {u[0]} {u[1]}: never sent, or finished before")
@@ -142,7 +143,8 @@ class Rig:
                 return True
             if time.monotonic() > end:
                 if missing is None:
-                    self.checker.complain(f"queue: cannot be listed {self.patience} s after a restart")
+                    self.checker.complain(f"queue: cannot be listed {self.patience} s after a restart: "
+                                          f"{self.unlisted}\n{self.suite.log()[-3000:]}")
                 for u in sorted(missing or ()):
                     self.checker.complain(f"{u[0]} {u[1]}: LOST: answered 250, and not delivered, not "
                                           "reported, not queued")
