@@ -176,12 +176,39 @@ linger(struct io *io)
 		fail(io, NULL); /* it waits for us */
 }
 
+/*
+ * Most reads are used up at once, and an idle connection keeps no buffer: the one that was let go last waits
+ * here for the next read, whoever's that is.
+ */
+static char *spare; /* READ_CHUNK bytes, or NULL */
+
+static char *
+read_room(struct io *io, size_t want)
+{
+	if (io->in.cap == 0 && spare && io->in.max >= READ_CHUNK) {
+		io->in.p = spare;
+		io->in.cap = READ_CHUNK;
+		spare = NULL;
+	}
+	return buf_reserve(&io->in, want);
+}
+
+static void
+let_go(struct io *io)
+{
+	if (spare == NULL && io->in.cap == READ_CHUNK) {
+		spare = io->in.p;
+		io->in.p = NULL;
+	}
+	buf_free(&io->in);
+}
+
 static void
 deliver(struct io *io)
 {
 	io->ops->input(io);
 	if (!io->dead && buf_len(&io->in) == 0 && io->in.cap)
-		buf_free(&io->in);
+		let_go(io);
 }
 
 static void
@@ -212,7 +239,7 @@ read_run(struct loop_task *t)
 		return;
 	}
 	size_t want = space < READ_CHUNK ? space : READ_CHUNK;
-	int n = read_some(io, buf_reserve(&io->in, want), want, &e);
+	int n = read_some(io, read_room(io, want), want, &e);
 	if (n > 0) {
 		buf_commit(&io->in, (size_t)n);
 		if (!io->tls && (size_t)n < want && !io->hup)
@@ -226,7 +253,7 @@ read_run(struct loop_task *t)
 	if (n >= 0 || buf_len(&io->in))
 		deliver(io);
 	else if (io->in.cap)
-		buf_free(&io->in);
+		let_go(io);
 	if (io->dead || io->paused)
 		return;
 	if (io->eof)

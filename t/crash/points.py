@@ -51,7 +51,7 @@ class Points:
         transport = os.path.join(folder(), "transport")
         with open(transport, "w") as f:
             f.write("elsewhere.test [127.0.0.2]\n")
-        self.transport = transport
+        self.transport, self.damaged = transport, set()
         self.shapes = {big: Shapes(INLINE, mix=(("take", 60), ("later", 20), ("never", 20)),
                                    big=big) for big in (2, 30)}
         self.rig = Rig(seed=seed, extra=f"transport text:{transport}\n")
@@ -71,7 +71,8 @@ class Points:
                          stderr=s.stderr, env={**os.environ, **environment})
 
     def damage(self):
-        """One byte of a record whose message is finished, in a segment that is read again at the start."""
+        """One byte of a record whose message is finished, in a segment that is read again at the start.
+        Another record each time: the same one would be mended."""
         seg = os.path.join(self.rig.suite.dir, "spool/seg")
         finished = self.rig.finished_qids()
         for name in sorted(os.listdir(seg)):
@@ -83,7 +84,9 @@ class Points:
                 while data[at:at + 4] == b"EKRC":
                     qid, length = int.from_bytes(data[at + 16:at + 24]), int.from_bytes(data[at + 24:at + 28])
                     behind = data[at + length:at + length + 4]
-                    if qid in finished and behind == b"EKRC" and data[at + 8:at + 16] == generation:
+                    if (qid in finished - self.damaged and behind == b"EKRC" and
+                            data[at + 8:at + 16] == generation):
+                        self.damaged.add(qid)
                         front = at + 64 + int.from_bytes(data[at + 28:at + 32])
                         f.seek(front)
                         f.write(bytes([data[front] ^ 1]))
