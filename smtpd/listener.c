@@ -440,7 +440,7 @@ on_door_ready(struct loop_fd *lf, unsigned events)
 	 * The kernel wakes one process for a connection, and whichever runs first finds all that are there. So
 	 * who is ahead lets go for a moment; then it takes what is still left, for the others may hang.
 	 */
-	if (d->ahead + d->admitting > AHEAD_MAX)
+	if (d->others && d->ahead + d->admitting > AHEAD_MAX)
 		leave_doors(d, AHEAD_PAUSE_MS);
 	else
 		loop_requeue_listener(d->loop, &door->lf);

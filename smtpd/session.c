@@ -50,7 +50,7 @@ static const struct edge {
 	[ST_STORE] = { TO(READY) | TO(CLOSE), NONE, true },
 	[ST_CLOSE] = { 0, CLOSE, true },
 };
-/* A message may be stored from here without a further one beginning. */
+/* The client is in the middle of a message, and the spool has not got it. */
 enum { ON_THE_WAY = TO(CHECK) | TO(MAIL) | TO(RCPT) | TO(RCPTS) | TO(MILTER) | TO(DATA) | TO(FILE) | TO(FINISH) };
 _Static_assert(sizeof(edges) / sizeof(edges[0]) == STATES, "a state has no edges");
 

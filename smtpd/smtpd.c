@@ -19,6 +19,7 @@ smtpd_of(struct daemon *d)
 
 	st->daemon = d;
 	smtpd_setup(&st->smtpd, d->loop, d->instance);
+	st->smtpd.others = d->instances > 1;
 	st->smtpd.master = &d->master;
 	return &st->smtpd;
 }

@@ -54,6 +54,7 @@ struct material; /* what master sent for the next configuration (listener.c) */
 struct smtpd {
 	struct loop *loop; /* NULL before smtpd_setup() */
 	uint32_t instance, started_s;
+	bool others; /* there are more processes that accept */
 	struct channel authd, qmgr, dnsd;
 	struct channel *master; /* NULL: none (tests) */
 	struct milter_conn *milter_wants; /* connections that master was asked for */
