@@ -336,7 +336,7 @@ read_run(struct loop_task *t)
 		;
 	if (ch->dead)
 		return;
-	/* A short count means "up to a descriptor" or drained; the next turn tells which. */
+	/* After a short count ("up to a descriptor", or drained) the next turn tells whether there is more. */
 	if (n == READ_CHUNK)
 		loop_post(ch->loop, LOOP_WORK, &ch->read_task);
 }

@@ -141,6 +141,8 @@ clean_lines(struct header_scan *h, const char *p, size_t n)
 	uint64_t after_cr = 0, after_lf = 1, high = 0;
 	size_t good = 0;
 
+	if (h->line_max < 64) /* lines within a block are not measured */
+		return 0;
 	for (size_t at = 0; n - at >= 64; at += 64) {
 		struct masks m = masks_of(p + at);
 		uint64_t ends = m.cr << 1 | after_cr, starts = m.lf << 1 | after_lf;
@@ -157,7 +159,7 @@ clean_lines(struct header_scan *h, const char *p, size_t n)
 		after_lf = m.lf >> 63;
 	}
 	h->eight_bit |= high != 0; /* what is behind `good` is content as well: no line with a dot */
-	return h->line_max < 64 ? 0 : good;
+	return good;
 }
 #else
 static size_t

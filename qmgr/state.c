@@ -146,7 +146,6 @@ expire_old(void *ctx, struct table_node *n)
 	}
 }
 
-/* What no event brings up: a lane that nobody can serve, an age limit reached while waiting. */
 /* Memory of what there was many of goes back to the system: malloc would keep it. */
 static void
 give_back(struct qmgr *q)
@@ -161,6 +160,7 @@ give_back(struct qmgr *q)
 	}
 }
 
+/* What no event brings up: a lane that nobody can serve, an age limit reached while waiting. */
 static void
 sweep(struct loop_timer *t)
 {
