@@ -166,6 +166,7 @@ authd_reload(struct daemon *daemon, struct err *e)
 	(void)e;
 	settings_load(&d->set, daemon->conf);
 	counts_free(&d->unknown_schedules);
+	clients_end_leases(d);
 	look_at_return_keys(d);
 	return 0;
 }
@@ -187,6 +188,12 @@ open_store(struct authd *d, struct err *e)
 	return d->store ? 0 : -1;
 }
 
+static void
+records_changed(void *ctx)
+{
+	clients_end_leases(ctx);
+}
+
 static int
 authd_init(struct daemon *daemon, struct err *e)
 {
@@ -206,6 +213,7 @@ authd_init(struct daemon *daemon, struct err *e)
 	look_at_return_keys(d);
 	store_set_txt_client(d->store, &d->txt);
 	contain_live(d, &d->live);
+	d->live.changed = records_changed;
 	store_set_live(d->store, &d->live);
 	if (channel_is_open(&d->qmgr)) /* it came first */
 		contain_tell_all(d);

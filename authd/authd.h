@@ -27,15 +27,19 @@ struct authd {
 	struct live live;
 	struct return_keys return_keys;
 	struct counts connections; /* by client address, of all workers */
+	uint32_t sessions;	   /* their sum */
 	struct counts unknown_schedules; /* of keys, that were logged since the last reload */
 	struct channel qmgr;
 	struct loop_timer checkpoint, watch;
 	bool ready;
+	bool leased; /* since the last lease_end */
 };
 
 /* client.c: the channels from smtpd. */
 void client_attach(struct authd *d, uint32_t instance, int fd);
 void client_detach(struct authd *d, uint32_t instance);
+/* Answers that were given in advance hold no more: records or settings changed. */
+void clients_end_leases(struct authd *d);
 /* Nobody is there any more who could ask, and nobody will be. */
 void authd_leave(struct authd *d);
 

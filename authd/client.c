@@ -35,6 +35,16 @@ may_connect(struct authd *d, struct view client, struct policy_reply *r)
 		policy_connect_wait(why, wait, r);
 }
 
+void
+clients_end_leases(struct authd *d)
+{
+	if (!d->leased)
+		return;
+	d->leased = false;
+	for (struct client *c = d->clients; c; c = c->next)
+		IPC_SEND(&c->ch, lease_end, .changes = store_changes(d->store));
+}
+
 static uint32_t
 surplus(const struct client *of)
 {
@@ -54,6 +64,7 @@ on_connect(struct client *c, struct channel *ch, const struct ipc_connect *m, in
 
 	(void)fd;
 	c->connected++;
+	d->sessions++;
 	counts_add(&c->connections, m->client, 1);
 	uint32_t n = counts_add(&d->connections, m->client, 1);
 	if (m->req == 0)
@@ -71,8 +82,10 @@ static bool
 on_disconnect(struct client *c, struct channel *ch, const struct ipc_disconnect *m, int *fd)
 {
 	(void)ch, (void)fd;
-	if (c->connected)
+	if (c->connected) {
 		c->connected--;
+		c->d->sessions--;
+	}
 	counts_sub(&c->connections, m->client, 1);
 	counts_sub(&c->d->connections, m->client, 1);
 	return true;
@@ -165,12 +178,14 @@ on_mail_check(struct client *c, struct channel *ch, const struct ipc_mail_check 
 	check_mail(c->d->store, &q, &found, &r);
 	if (r.code == 250)
 		grant_mail(c->d, &q, &found, &g, &r);
+	c->d->leased |= g.lease != 0;
 	IPC_SEND(ch, mail_result, .req = m->req, .code = r.code, .esc = esc_pack(r.esc),
 	    .text = view_str(r.text), .why = view_str(r.why), .rewrite = g.rewrite,
 	    .sender = view_str(g.sender), .key_serial = g.key_serial,
 	    .header_from_tenant = g.header_from_tenant, .hold = g.hold,
 	    .check_rcpts = g.check_rcpts, .priority = g.priority, .reserved_s = g.reserved_s,
-	    .may_future = g.may_future, .may_priority = g.may_priority, .retry = view_str(g.retry));
+	    .may_future = g.may_future, .may_priority = g.may_priority, .retry = view_str(g.retry),
+	    .lease = g.lease);
 	explicit_bzero(&found, sizeof(found));
 	return true;
 }
@@ -306,6 +321,7 @@ client_close(struct client *c)
 	*at = c->next;
 	channel_close(&c->ch);
 	counts_give_back(&d->connections, &c->connections);
+	d->sessions -= c->connected;
 	c->reap.free = client_reaped;
 	loop_reap(d->daemon->loop, &c->reap);
 	if (d->daemon->draining && d->clients == NULL)

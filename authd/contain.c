@@ -62,12 +62,21 @@ freeze(struct authd *d, struct view user, const char *reason)
 }
 
 bool
+contain_near(struct authd *d, struct usage *u, uint32_t n, uint64_t now)
+{
+	uint32_t used = quota_used(&u->quota, QUOTA_MESSAGES, QUOTA_DAY, now);
+
+	return volume_unusual(&u->volume, used > UINT32_MAX - n ? UINT32_MAX : used + n,
+	    d->set.freeze_volume, d->set.freeze_floor, now);
+}
+
+bool
 contain_volume(struct authd *d, struct view user, struct usage *u, uint64_t now)
 {
 	uint32_t used = quota_used(&u->quota, QUOTA_MESSAGES, QUOTA_DAY, now);
 	char reason[REASON_BYTES];
 
-	if (!volume_unusual(&u->volume, used, d->set.freeze_volume, d->set.freeze_floor, now))
+	if (!contain_near(d, u, 0, now))
 		return false;
 	snprintf(reason, sizeof(reason), "%u messages in 24 hours, usually %u a day", used,
 	    volume_usual(&u->volume, now));

@@ -9,6 +9,8 @@
 #include "authd/authd.h"
 #include "authd/live.h"
 
+/* n more messages of the key would be an unusual volume. */
+bool contain_near(struct authd *d, struct usage *u, uint32_t n, uint64_t now_s);
 /* True when the key is frozen for its volume just now. */
 bool contain_volume(struct authd *d, struct view user, struct usage *u, uint64_t now_s);
 /* What qmgr counted. */

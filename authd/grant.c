@@ -133,6 +133,33 @@ grant_retry(struct authd *d, const struct record_key *k, struct grant *g)
 		log_warn("there is no retry-schedule %s, which a key is set to: the usual one is used", k->retry);
 }
 
+static bool
+fits(struct usage *u, const struct quota_limits *max, uint32_t n, uint64_t now)
+{
+	struct quota_lack lack;
+
+	return quota_fits(&u->quota, max, QUOTA_MESSAGES, n, now, &lack);
+}
+
+/*
+ * Never more than may be used without a further look: there is room for what all sessions could have
+ * out at once, each with one lease and one message under way, and the key does not expire meanwhile.
+ */
+static uint32_t
+lease_of(struct authd *d, const struct check_records *found, struct accounts *a, uint64_t now)
+{
+	uint64_t most = ((uint64_t)d->sessions + 1) * (LEASE_MESSAGES + 1), end_us = (now + 2) * 1000000;
+
+	if (most > UINT32_MAX / 2 || (found->key.expires_us && found->key.expires_us < end_us))
+		return 0;
+	if (!fits(a->tenant, &a->tenant_max, (uint32_t)most, now))
+		return 0;
+	if (a->key && (!fits(a->key, &a->key_max, (uint32_t)most, now) ||
+	    contain_near(d, a->key, (uint32_t)most, now)))
+		return 0;
+	return LEASE_MESSAGES;
+}
+
 void
 grant_mail(struct authd *d, const struct check_sender *q, const struct check_records *found,
     struct grant *g, struct policy_reply *r)
@@ -158,6 +185,8 @@ grant_mail(struct authd *d, const struct check_sender *q, const struct check_rec
 	}
 	g->check_rcpts = !g->hold && (quota_limited(&a.tenant_max, QUOTA_RCPTS) ||
 	    quota_limited(&a.key_max, QUOTA_RCPTS));
+	if (!g->hold && !g->check_rcpts)
+		g->lease = lease_of(d, found, &a, now);
 	g->header_from_tenant = wants_tenant_from(&d->set, &found->tenant);
 	g->may_future = found->key.rights & RIGHT_FUTURE;
 	g->may_priority = found->key.rights & RIGHT_PRIORITY;
@@ -190,8 +219,12 @@ settle(struct authd *d, struct usage *u, const struct ipc_txn_end *m, uint64_t n
 	if (!m->stored) {
 		quota_give_back(&u->quota, QUOTA_MESSAGES, 1, m->reserved_s, now);
 		quota_give_back(&u->quota, QUOTA_RCPTS, m->reserved, m->reserved_s, now);
-	} else if (m->rcpts > m->reserved) {
-		quota_add(&u->quota, QUOTA_RCPTS, m->rcpts - m->reserved, now);
+	} else {
+		quota_add(&u->quota, QUOTA_MESSAGES, m->leased, now);
+		if (m->rcpts > m->reserved)
+			quota_add(&u->quota, QUOTA_RCPTS, m->rcpts - m->reserved, now);
+		if (u->kind == USAGE_KEY && m->leased)
+			volume_add(&u->volume, m->leased, now);
 	}
 	usages_changed(&d->usages, u);
 }

@@ -9,6 +9,12 @@
 #include "authd/authd.h"
 #include "authd/check.h"
 
+/*
+ * A session that goes on in the same way is not judged anew for each message: the answer is good for so
+ * many more, which are counted when their use is told (mail_result.lease, txn_end.leased).
+ */
+enum { LEASE_MESSAGES = 32 };
+
 struct grant {
 	uint8_t rewrite; /* enum sender_rewrite */
 	char sender[ADDR_MAX + 1];
@@ -18,6 +24,7 @@ struct grant {
 	char retry[NAME_BYTES + 1]; /* a schedule of the configuration; empty: the usual one */
 	uint8_t priority;
 	uint64_t reserved_s;
+	uint32_t lease;
 };
 
 /* check_mail() said 250. *r becomes a refusal when a quota is used up; nothing is reserved then. */

@@ -15,7 +15,7 @@
 #include "lib/table.h"
 #include "lib/loop.h"
 
-enum { USAGE_FLUSH_MS = 1000 };
+enum { USAGE_FLUSH_MS = 500 };
 
 enum usage_kind { USAGE_TENANT = 't', USAGE_KEY = 'k' };
 

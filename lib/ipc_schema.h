@@ -114,8 +114,9 @@
 #define IPC_FIELDS_txn_end(F)                                                                      \
 	F(text, tenant, IPC_NAME_MAX) F(text, user, IPC_NAME_MAX)                                  \
 	F(u64, reserved_s, 0) /* of mail_result */                                                 \
-	F(flag, stored, 0) F(u32, rcpts, 0) /* of the message */                                   \
-	F(u32, reserved, 0)   /* of them by rcpt_check */
+	F(flag, stored, 0) F(u32, rcpts, 0) /* of the message, or of all leased ones */            \
+	F(u32, reserved, 0)   /* of them by rcpt_check */                                          \
+	F(u32, leased, 0)     /* messages stored on a lease, for which nothing was reserved */
 #define IPC_FIELDS_from_check(F)                                                                   \
 	F(u64, req, 0) F(text, tenant, IPC_NAME_MAX) F(blob, domains, IPC_BULK_MAX) /* from_domain */
 
@@ -125,7 +126,9 @@
 	M(0x0403, connect_result) /* 220 or 421 */                                                 \
 	M(0x0404, scram_salt)	  /* of an unknown user too: a stable one */                       \
 	M(0x0405, rcpt_result)                                                                     \
-	M(0x0406, from_result)
+	M(0x0406, from_result)                                                                     \
+	M(0x0407, lease_end) /* of all that were given: records or settings changed */
+#define IPC_FIELDS_lease_end(F) F(u64, changes, 0) /* of the store, so far */
 #define IPC_FIELDS_auth_result(F)                                                                  \
 	F(u64, req, 0) F(u16, code, 0) /* 235, 535, 454 */ F(u32, esc, 0) F(text, text, 255)       \
 	F(text, tenant, IPC_NAME_MAX) F(text, user, IPC_NAME_MAX) F(text, why, 255) /* log only */ \
@@ -140,7 +143,9 @@
 	F(flag, check_rcpts, 0)	    /* recipients need rcpt_check */                               \
 	F(u8, priority, 0) F(u64, reserved_s, 0) /* 0: nothing was reserved, no txn_end */         \
 	F(flag, may_future, 0) F(flag, may_priority, 0) /* rights of the key */                    \
-	F(text, retry, 64) /* name of its retry schedule, or empty */
+	F(text, retry, 64) /* name of its retry schedule, or empty */                              \
+	F(u32, lease, 0)   /* so many further messages of this session and sender need not be asked \
+			      about, for LEASE_MS: the answer would be this one */
 #define IPC_FIELDS_connect_result(F)                                                               \
 	F(u64, req, 0) F(u16, code, 0) F(u32, esc, 0) F(text, text, 255)                           \
 	F(u32, surplus, 0) /* clients of this process beyond those of the one that has fewest */
@@ -395,6 +400,7 @@ enum sender_rewrite {
 	SENDER_REPLACE = 1, /* by mail_result.sender */
 	SENDER_TOKEN = 2    /* by an address made for each recipient at delivery; sender: @domain */
 };
+enum { LEASE_MS = 500 };
 enum key_hold_act { KEY_RELEASE = 0, KEY_HOLD = 1, KEY_PURGE = 2 };
 enum listener_state { LISTENER_OPEN = 0, LISTENER_PAUSED = 1, LISTENER_DRAINED = 2, LISTENER_STATES };
 enum report_kind { REPORT_FAILED = 1, REPORT_EXPIRED = 2, REPORT_DELAYED = 3 };

@@ -7,6 +7,7 @@
 #include "lib/addr.h"
 #include "lib/log.h"
 #include "smtpd/command.h"
+#include "smtpd/lease.h"
 #include "smtpd/scram.h"
 
 enum {
@@ -287,6 +288,7 @@ grant(struct session *s)
 {
 	struct auth *a = s->auth;
 
+	lease_end(s);
 	s->tenant = a->tenant;
 	s->user = a->key;
 	a->tenant = a->key = NULL;

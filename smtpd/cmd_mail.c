@@ -4,6 +4,7 @@
 #include "lib/log.h"
 #include "smtpd/command.h"
 #include "smtpd/future.h"
+#include "smtpd/lease.h"
 
 static bool
 refuse(struct verdict *v, uint16_t code, struct esc esc, const char *text)
@@ -225,6 +226,18 @@ accept_sender(struct session *s)
 		take_sender(s);
 }
 
+/* As far as authd is concerned. */
+static void
+granted(struct session *s)
+{
+	const struct txn *t = &s->txn;
+
+	if ((t->hold_s || t->env.release_us) && !t->grant.may_future)
+		refuse_sender(s, 550, ESC(5, 7, 1), VIEW("Error: this key has no right to FUTURERELEASE"));
+	else
+		accept_sender(s);
+}
+
 void
 run_mail(struct session *s, struct view arg, size_t rest)
 {
@@ -246,20 +259,14 @@ run_mail(struct session *s, struct view arg, size_t rest)
 		accept_sender(s);
 		return;
 	}
+	if (lease_use(s, t->env.sender)) {
+		granted(s);
+		return;
+	}
+	lease_end(s); /* what was used is told before the next question */
 	session_enter(s, ST_CHECK);
 	if (!peers_ask_mail(s, t->env.sender, t->declared))
 		session_got_mail(s, NULL);
-}
-
-static void
-take_grant(struct txn *t, const struct ipc_mail_result *m)
-{
-	t->grant = (struct grant){ .rewrite = m->rewrite, .key_serial = m->key_serial,
-		.sender = arena_view(&t->arena, m->sender),
-		.header_from_tenant = m->header_from_tenant, .hold = m->hold,
-		.check_rcpts = m->check_rcpts, .priority = m->priority,
-		.may_future = m->may_future, .may_priority = m->may_priority,
-		.retry = arena_view(&t->arena, m->retry), .reserved_s = m->reserved_s };
 }
 
 void
@@ -268,11 +275,9 @@ session_got_mail(struct session *s, const struct ipc_mail_result *m)
 	struct txn *t = &s->txn;
 
 	if (m && m->code == 250) {
-		take_grant(t, m);
-		if ((t->hold_s || t->env.release_us) && !m->may_future)
-			refuse_sender(s, 550, ESC(5, 7, 1), VIEW("Error: this key has no right to FUTURERELEASE"));
-		else
-			accept_sender(s);
+		grant_take(&t->grant, &t->arena, m);
+		lease_take(s, t->env.sender, m);
+		granted(s);
 	} else if (m && m->code >= 400 && m->code < 600) {
 		refuse_sender(s, m->code, esc_unpack(m->esc), m->text);
 	} else {

@@ -9,6 +9,7 @@
 
 #include "lib/log.h"
 #include "smtpd/command.h"
+#include "smtpd/lease.h"
 
 static void
 no_name(struct session *s)
@@ -178,6 +179,13 @@ peers_end_txn(struct session *s)
 	    .reserved = t->rcpts_reserved);
 }
 
+void
+peers_tell_leased(struct session *s, uint32_t messages, uint32_t rcpts)
+{
+	IPC_SEND(&s->d->authd, txn_end, .tenant = tenant_of(s), .user = view_str(s->user),
+	    .stored = true, .rcpts = rcpts, .leased = messages);
+}
+
 /* An answer goes to session_got_<what>() of the session that asked. */
 #define ANSWER(message, question, what)                                                            \
 	static bool on_##message(struct smtpd *d, struct channel *ch, struct ipc_##message *m,     \
@@ -217,6 +225,22 @@ on_from_result(struct smtpd *d, struct channel *ch, struct ipc_from_result *m, i
 	(void)ch, (void)fd;
 	if (s)
 		s->got_from(s, m);
+	return true;
+}
+
+static void
+end_leases(struct smtpd *d)
+{
+	for (uint32_t i = 0; i < d->slots_count; i++)
+		if (d->slots[i].s)
+			lease_end(d->slots[i].s);
+}
+
+static bool
+on_lease_end(struct smtpd *d, struct channel *ch, struct ipc_lease_end *m, int *fd)
+{
+	(void)ch, (void)m, (void)fd;
+	end_leases(d);
 	return true;
 }
 
@@ -303,6 +327,7 @@ peers_detach(struct smtpd *d, enum role role, uint32_t instance)
 	if (role == ROLE_SIGND) {
 		signer_detach(d->signer, instance);
 	} else if (role == ROLE_AUTHD) {
+		end_leases(d);
 		channel_close(&d->authd);
 		d->ahead = d->admitting = 0;
 		release(d, role);

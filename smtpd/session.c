@@ -7,6 +7,7 @@
 #include "lib/log.h"
 #include "smtpd/gate.h"
 #include "smtpd/command.h"
+#include "smtpd/lease.h"
 #include "smtpd/watch.h"
 
 enum {
@@ -240,6 +241,7 @@ session_close(struct session *s)
 	s->closed = true;
 	trace_disconnect(s);
 	abort_txn(s);
+	lease_end(s);
 	milters_end(s);
 	peers_disconnect(s);
 	auth_free(&s->auth);

@@ -43,6 +43,7 @@ enum question {
 enum { COMMAND_COUNT_MAX = 24, IP_TEXT_MAX = 46 };
 
 struct auth; /* cmd_auth.c */
+struct lease; /* lease.c */
 struct ipc_from_result;
 
 struct session {
@@ -67,6 +68,7 @@ struct session {
 	const char *method; /* of AUTH; static */
 	struct auth *auth;  /* an exchange under way */
 	struct milters *milters; /* NULL: none */
+	struct lease *lease;	 /* NULL: none */
 	uint8_t back;	    /* the state that a command came in which milters judge */
 	void (*got_from)(struct session *s, const struct ipc_from_result *m); /* peers_ask_from() */
 	char *refusal;	    /* 421 for a client that must first do its TLS handshake */

@@ -121,5 +121,7 @@ bool peers_ask_from(struct session *s, struct view domains,
 void peers_disconnect(struct session *s);
 /* What became of the transaction that authd reserved quota for. */
 void peers_end_txn(struct session *s);
+/* So many messages with so many recipients were stored on a lease. */
+void peers_tell_leased(struct session *s, uint32_t messages, uint32_t rcpts);
 
 #endif

@@ -1,9 +1,19 @@
 /* SPDX-License-Identifier: ISC */
 #include <string.h>
 
-#include "smtpd/session.h"
+#include "smtpd/lease.h"
 
 enum { FIRST_RCPTS = 4 };
+
+void
+grant_take(struct grant *g, struct arena *texts, const struct ipc_mail_result *m)
+{
+	*g = (struct grant){ .rewrite = m->rewrite, .key_serial = m->key_serial,
+		.sender = arena_view(texts, m->sender), .header_from_tenant = m->header_from_tenant,
+		.hold = m->hold, .check_rcpts = m->check_rcpts, .priority = m->priority,
+		.may_future = m->may_future, .may_priority = m->may_priority,
+		.retry = arena_view(texts, m->retry), .reserved_s = m->reserved_s };
+}
 
 void
 txn_close_file(struct txn *t, bool keep)
@@ -17,11 +27,15 @@ txn_close_file(struct txn *t, bool keep)
 void
 txn_clear(struct txn *t)
 {
-	milters_reset(CONTAINER(t, struct session, txn));
+	struct session *s = CONTAINER(t, struct session, txn);
+
+	milters_reset(s);
 	sign_clear(t);
 	txn_close_file(t, false);
 	if (t->grant.reserved_s)
-		peers_end_txn(CONTAINER(t, struct session, txn));
+		peers_end_txn(s);
+	else if (t->leased && t->stored)
+		lease_count(s, t->env.nrcpt - t->copies);
 	buf_free(&t->late);
 	header_list_free(&t->header);
 	buf_free(&t->content);

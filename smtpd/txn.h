@@ -18,6 +18,8 @@ struct grant {
 	struct view retry; /* name of a retry schedule, or empty */
 	uint64_t reserved_s; /* when quota was reserved; 0: it was not */
 };
+struct ipc_mail_result;
+void grant_take(struct grant *g, struct arena *texts, const struct ipc_mail_result *m);
 
 /* A recipient that authd has not judged yet. */
 struct rcpt_ask {
@@ -41,6 +43,7 @@ struct txn {
 	uint32_t asks, rcpts_reserved;
 	struct buf late;
 	bool stored; /* the spool has it: what was reserved is used */
+	bool leased; /* granted without a question (lease.h) */
 	uint64_t declared; /* SIZE=, 0: not given */
 	uint64_t hold_s;   /* HOLDFOR=, 0: not given */
 	int8_t priority;   /* MT-PRIORITY= */

@@ -89,7 +89,7 @@ on_mail_check(struct rig *d, struct channel *ch, struct ipc_mail_check *m, int *
 	IPC_SEND(ch, mail_result, .req = m->req, .code = good ? 250 : 550,
 	    .esc = esc_pack(good ? ESC(2, 1, 0) : ESC(5, 7, 1)), .text = VIEW("Sender"),
 	    .check_rcpts = view_is(domain, "checked.example"), .reserved_s = 7,
-	    .may_future = true, .may_priority = !view_is(domain, "low.example"));
+	    .may_future = true, .may_priority = !view_is(domain, "low.example"), .lease = 3);
 	return true;
 }
 
@@ -154,7 +154,7 @@ static bool
 on_txn_end(struct rig *d, struct channel *ch, struct ipc_txn_end *m, int *fd)
 {
 	(void)d, (void)ch, (void)fd;
-	REQUIRE(m->reserved_s == 7);
+	REQUIRE(m->leased ? m->stored && m->leased <= 3 && m->reserved_s == 0 : m->reserved_s == 7);
 	return true;
 }
 

@@ -154,7 +154,8 @@ on_mail_check(struct harness *d, struct channel *ch, struct ipc_mail_check *m, i
 	    .rewrite = fixed ? SENDER_REPLACE : verp ? SENDER_TOKEN : SENDER_KEEP,
 	    .sender = fixed ? VIEW("bounce@other.example") : verp ? VIEW("@bounce.example") : VIEW(""),
 	    .may_future = rights, .may_priority = rights, .priority = rights ? 2 : 0,
-	    .retry = rights ? VIEW("gentle") : VIEW(""));
+	    .retry = rights ? VIEW("gentle") : VIEW(""),
+	    .lease = view_is(domain, "leased.example") ? 3 : 0);
 	return true;
 }
 
@@ -255,8 +256,9 @@ on_txn_end(struct harness *d, struct channel *ch, struct ipc_txn_end *m, int *fd
 {
 	(void)ch, (void)fd;
 	if (!d->quiet)
-		say("txn_end at=%llu stored=%d rcpts=%u reserved=%u", (unsigned long long)m->reserved_s,
-		    m->stored, m->rcpts, m->reserved);
+		say("txn_end at=%llu stored=%d rcpts=%u %s=%u", (unsigned long long)m->reserved_s,
+		    m->stored, m->rcpts, m->leased ? "leased" : "reserved",
+		    m->leased ? m->leased : m->reserved);
 	return true;
 }
 
@@ -742,6 +744,8 @@ order(struct harness *d, const char *text)
 		drop_peer(d, &d->authd, ROLE_AUTHD), d->here = 0;
 	else if (strcmp(text, "authd new") == 0)
 		open_peer(d, &d->authd, authd_frame, ROLE_AUTHD);
+	else if (strcmp(text, "authd change") == 0)
+		IPC_SEND(&d->authd, lease_end, .changes = 1);
 	else if (strcmp(text, "signd drop") == 0)
 		drop_peer(d, &d->signd, ROLE_SIGND);
 	else if (strcmp(text, "signd new") == 0)

@@ -121,6 +121,76 @@ c.cmd("RCPT TO:<a@dest.example>")
 c.close()
 tap.equal(s.until("^txn_end"), "txn_end at=77 stored=0 rcpts=1 reserved=1", "A29 so does the end of the session")
 
+# Leases: a yes to MAIL that is good for further messages of the session
+
+LEASED = dict(sender="a@leased.example")
+MAIL = "From: a@leased.example\r\n\r\nx\r\n"
+
+
+def settled():
+    while not s.nothing("^(mail|txn_end|stored)", 0.1):
+        pass
+
+
+def asked():
+    """What authd was asked and told until the message after it was stored."""
+    got = []
+    while True:
+        line = s.until("^(mail|txn_end|stored)")
+        if line.startswith("stored"):
+            return got
+        got.append(line.split(" tenant")[0])
+
+
+ASKED = "mail <a@leased.example>"
+settled()
+c = s.connect("net")
+c.cmd("EHLO a")
+want = [[ASKED], [ASKED], [], [], [], ["txn_end at=0 stored=1 rcpts=4 leased=3", ASKED]]
+for i, w in enumerate(want):
+    is_reply(c.mail(MAIL, to=("u@dest.example",) * (2 if i == 3 else 1), **LEASED), "250", f"A22 message {i}")
+    tap.equal(asked(), w, "A22 asked twice, then no more until the lease is used up")
+c.mail(MAIL, **LEASED)
+c.cmd("MAIL FROM:<a@leased.example>")
+c.cmd("RCPT TO:<u@dest.example>")
+c.cmd("RSET")
+settled()
+c.mail(MAIL, sender="b@leased.example")
+tap.equal(asked(), ["txn_end at=0 stored=1 rcpts=1 leased=1", "mail <b@leased.example>"],
+          "A22 another sender is asked about; A29 what came to nothing is not counted")
+c.mail(MAIL, sender="b@leased.example")
+tap.equal(asked(), [], "a lease of its own")
+tap.equal(s.until("^txn_end", 2), "txn_end at=0 stored=1 rcpts=1 leased=1", "A29 told after half a second")
+c.mail(MAIL, sender="b@leased.example")
+tap.equal(asked(), ["mail <b@leased.example>"], "A22 a lease ends by the clock")
+c.mail(MAIL, sender="b@leased.example")
+asked()
+s.order("authd change")
+tap.equal(s.until("^txn_end", 0.3), "txn_end at=0 stored=1 rcpts=1 leased=1", "A22 authd ends it")
+c.mail(MAIL, sender="b@leased.example")
+tap.equal(asked(), ["mail <b@leased.example>"], "A22 and is asked again")
+c.envelope(sender="b@leased.example")
+c.send(MAIL)
+s.order("authd change")
+is_reply(c.cmd("."), "250", "A22 a message under way goes on")
+tap.equal(asked() + [s.until("^txn_end", 2)], ["txn_end at=0 stored=1 rcpts=1 leased=1"],
+          "A29 and is counted, though its lease has ended")
+c.mail(MAIL, sender="b@leased.example")
+c.mail(MAIL, sender="b@leased.example")
+asked(), asked()
+c.close()
+tap.equal(s.until("^txn_end", 0.4), "txn_end at=0 stored=1 rcpts=1 leased=1", "A29 the end of the session tells")
+c = s.connect("net")
+c.cmd("EHLO a")
+for _ in range(3):
+    c.mail(MAIL, **LEASED)
+s.order("authd drop")
+is_reply(c.cmd("MAIL FROM:<a@leased.example>"), "451", "A22 without authd there is no lease")
+s.order("authd new")
+is_reply(c.mail(MAIL, **LEASED), "250", "and with a new one all is well")
+c.close()
+settled()
+
 many = s.connect("net")
 many.cmd("EHLO a")
 many.cmd("MAIL FROM:<a@checked.example>")

@@ -260,6 +260,21 @@ tap.ok([g[:3] for g in got] == ["250", "250", "452"] and "recipients an hour for
 c.cmd("RSET")
 s.mtactl("key", "set", "app1", "--rcpt-hour", "none")
 
+# A22: an answer to MAIL that was given in advance ends with a change
+
+c = client()
+got = [c.send() for _ in range(6)]
+tap.ok(all(g.startswith("250") for g in got), "A22 one message after the other", got)
+s.mtactl("tenant", "disable", "acme")
+tap.match(c.cmd("MAIL FROM:<a@sender.test>"), "^550 5.7.1", "A22 a tenant that was just disabled sends no more")
+s.mtactl("tenant", "enable", "acme")
+tap.match(c.send(), "^250", "and when it was enabled it does")
+before = s.mtactl("quota", "show", "acme", json_rows=True)[1]["used"]
+for _ in range(40):
+    c.send()
+wait_for(lambda: s.mtactl("quota", "show", "acme", json_rows=True)[1]["used"] == before + 40 or None, 5, "40 more counted")
+tap.ok(True, "A29 messages that were not asked about are counted")
+
 # G18: kill -9 costs at most what was used since the last flush
 
 c = client()

@@ -336,6 +336,100 @@ test_channels(struct suite *s)
 	buf_free(&out);
 }
 
+/* How many more messages need not be asked about; -1: refused. */
+static int
+leased(struct suite *s)
+{
+	struct ipc_mail_result r;
+
+	SEND(s->smtpd, mail_check, .req = 8, .client = VIEW("192.0.2.1"), .tenant = VIEW("acme"),
+	    .user = VIEW("alice"), .sender = VIEW("a@example.com"));
+	return recv_frame(s, s->smtpd, &ipc_desc_mail_result, &r) && r.code == 250 ? (int)r.lease : -1;
+}
+
+static bool
+leases_ended(struct suite *s)
+{
+	struct ipc_lease_end m;
+
+	return recv_frame(s, s->smtpd, &ipc_desc_lease_end, &m);
+}
+
+static void
+set_key(struct suite *s, const char *name, const char *value)
+{
+	call(s, "key set", "user", "alice", name, value);
+	if (result(s) != 0)
+		bail("key set", NULL);
+}
+
+static int
+used_of(struct suite *s, const char *unit)
+{
+	char *used;
+
+	call(s, "quota show", "name", "alice", NULL, NULL);
+	result(s);
+	const char *row = strstr(buf_cstr(&s->rows), unit);
+	const char *at = row ? strstr(row, " used=") : NULL;
+	used = at ? x_strdup(at + 6) : x_strdup("-1");
+	int n = atoi(used);
+	free(used);
+	return n;
+}
+
+static void
+test_leases(struct suite *s)
+{
+	struct ipc_connect_result r;
+	char few[16], enough[16];
+
+	is_int(leased(s), 32, "A22 no limit: further messages of the session need no question");
+	set_key(s, "note", "x");
+	ok(leases_ended(s), "A22 a change of any record ends what was given in advance");
+	set_key(s, "quota-minute", "1000000");
+	snprintf(few, sizeof(few), "%d", used_of(s, "quota=quota-hour") + 33);
+	set_key(s, "quota-hour", few);
+	is_int(leased(s), 0, "A29 none near a limit");
+	set_key(s, "quota-hour", "1000000");
+	is_int(leased(s), 32, "A29 far from it there is");
+	set_key(s, "quota-hour", "none");
+	ok(leases_ended(s), "nothing was told of changes when none was out");
+
+	/* Each of 40 sessions could have 32 out, and one under way. */
+	for (int i = 0; i < 40; i++) {
+		SEND(s->smtpd, connect, .req = 1, .client = VIEW("192.0.2.1"), .listener = VIEW("x"));
+		recv_frame(s, s->smtpd, &ipc_desc_connect_result, &r);
+	}
+	int used = used_of(s, "quota=quota-minute");
+	ok(used > 0, "A29 %d were counted", used);
+	snprintf(few, sizeof(few), "%d", used + 1 + 41 * 33 - 1);
+	snprintf(enough, sizeof(enough), "%d", used + 2 + 41 * 33);
+	set_key(s, "quota-minute", few);
+	is_int(leased(s), 0, "A29 many sessions: more room is needed");
+	set_key(s, "quota-minute", enough);
+	is_int(leased(s), 32, "A29 and with that room all may have one");
+	set_key(s, "quota-minute", "none");
+	leases_ended(s);
+
+	set_key(s, "expires", "1s");
+	is_int(leased(s), 0, "A22 not of a key that ends meanwhile");
+	set_key(s, "expires", "never");
+	set_key(s, "rcpt-hour", "1000000");
+	is_int(leased(s), 0, "A29 nor where recipients are counted one by one");
+	set_key(s, "rcpt-hour", "none");
+
+	used = used_of(s, "quota=quota-minute");
+	int rcpts = used_of(s, "quota=rcpt-minute");
+	SEND(s->smtpd, txn_end, .tenant = VIEW("acme"), .user = VIEW("alice"), .stored = true,
+	    .leased = 20, .rcpts = 25);
+	is_int(leased(s), 32, "another question");
+	is_int(used_of(s, "quota=quota-minute"), used + 21, "A29 what was used of it is counted then");
+	is_int(used_of(s, "quota=rcpt-minute"), rcpts + 25, "A29 its recipients, too");
+	for (int i = 0; i < 40; i++)
+		SEND(s->smtpd, disconnect, .client = VIEW("192.0.2.1"));
+}
+
 static void
 test_crash(struct suite *s, const char *secret)
 {
@@ -411,6 +505,7 @@ main(int argc, char **argv)
 	char *secret = test_questions(&s);
 	test_verify(&s);
 	test_channels(&s);
+	test_leases(&s);
 	test_crash(&s, secret);
 	test_drain(&s);
 	test_damage(&s);
