@@ -4,7 +4,8 @@
 
 #include "lib/arena.h"
 
-enum { BLOCK_BYTES = 1024, ALIGN = _Alignof(max_align_t) };
+/* With its head still a size that malloc() keeps at hand. */
+enum { BLOCK_BYTES = 960, ALIGN = _Alignof(max_align_t) };
 
 struct arena_block {
 	struct arena_block *next;

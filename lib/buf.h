@@ -100,6 +100,7 @@ void buf_puts(struct buf *b, const char *s);
 void buf_putc(struct buf *b, char c);
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void buf_vprintf(struct buf *b, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
+void buf_put_decimal(struct buf *b, uint64_t x);
 void buf_put_u8(struct buf *b, uint8_t x);
 void buf_put_u16(struct buf *b, uint16_t x);
 void buf_put_u32(struct buf *b, uint32_t x);

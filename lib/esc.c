@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: ISC */
-#include <stdio.h>
-
 #include "lib/esc.h"
 
 /* One to three digits into *out. */
@@ -50,10 +48,11 @@ esc_take(struct view *v, struct esc *out)
 const char *
 esc_text(struct esc e, char out[static ESC_TEXT_MAX])
 {
-	out[0] = '\0';
+	struct buf b = { .p = out, .cap = ESC_TEXT_MAX, .max = ESC_TEXT_MAX - 1 };
+
 	if (e.class)
-		snprintf(out, ESC_TEXT_MAX, "%u.%u.%u", e.class % 10u, e.subject % 1000u,
-		    e.detail % 1000u);
+		buf_printf(&b, "%u.%u.%u", e.class % 10u, e.subject % 1000u, e.detail % 1000u);
+	out[buf_len(&b)] = '\0';
 	return out;
 }
 

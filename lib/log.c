@@ -127,24 +127,13 @@ put_stamp(struct buf *b)
 }
 
 static void
-put_number(struct buf *b, unsigned long x)
-{
-	char s[24], *p = s + sizeof(s);
-
-	do
-		*--p = (char)('0' + x % 10);
-	while ((x /= 10) != 0);
-	buf_put(b, p, (size_t)(s + sizeof(s) - p));
-}
-
-static void
 put_prefix(enum log_level level)
 {
 	static const unsigned char priority[] = { 7, 6, 4, 3 };
 
 	if (lg.syslog) {
 		buf_putc(&lg.out, '<');
-		put_number(&lg.out, 2u * 8 + priority[level]); /* facility mail */
+		buf_put_decimal(&lg.out, 2u * 8 + priority[level]); /* facility mail */
 		buf_putc(&lg.out, '>');
 	}
 	put_stamp(&lg.out);
@@ -155,7 +144,7 @@ put_prefix(enum log_level level)
 	}
 	buf_puts(&lg.out, lg.ident);
 	buf_putc(&lg.out, '[');
-	put_number(&lg.out, (unsigned long)(lg.pid ? lg.pid : getpid()));
+	buf_put_decimal(&lg.out, (unsigned long)(lg.pid ? lg.pid : getpid()));
 	buf_puts(&lg.out, "]: ");
 }
 
@@ -163,6 +152,14 @@ static bool
 plain(unsigned char c)
 {
 	return c >= 0x20 && c < 0x7f;
+}
+
+static bool
+among(const char *few, char c)
+{
+	while (*few && *few != c)
+		few++;
+	return *few;
 }
 
 void
@@ -173,7 +170,7 @@ log_escape(struct buf *out, struct view v, size_t max, const char *also)
 	while (r.n) {
 		size_t n = 0;
 		while (n < r.n && plain((unsigned char)r.p[n]) && r.p[n] != '\\' &&
-		    (also == NULL || strchr(also, r.p[n]) == NULL))
+		    (also == NULL || !among(also, r.p[n])))
 			n++;
 		buf_put(out, r.p, n);
 		r = view_skip(r, n);

@@ -129,7 +129,7 @@ put_line(struct session *s, unsigned code, char sep, struct esc esc, const char 
 	char text[ESC_TEXT_MAX];
 	size_t before = buf_len(out);
 
-	buf_printf(out, "%03u%c%s%s", code % 1000, sep, esc_text(esc, text), esc.class ? " " : "");
+	buf_printf(out, "%u%c%s%s", code, sep, esc_text(esc, text), esc.class ? " " : "");
 	buf_vprintf(out, fmt, ap);
 	buf_puts(out, "\r\n");
 	if (out == &s->io.out)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: ISC */
+#include <limits.h>
 #include <stdint.h>
 
 #include "lib/arena.h"
@@ -86,7 +87,46 @@ limits(void)
 	is_str(buf_cstr(&b), "001667", "buf_cstr ends with NUL");
 	buf_clear(&b);
 	buf_printf(&b, "%0700d", 1);
-	is_int((long long)buf_len(&b), 700, "printf longer than its small buffer");
+	is_int((long long)buf_len(&b), 700, "a long one");
+	buf_free(&b);
+}
+
+/* As the C library writes it. */
+#define SAME(...)                                                                                  \
+	do {                                                                                       \
+		char want[256];                                                                    \
+		snprintf(want, sizeof(want), __VA_ARGS__);                                         \
+		buf_clear(&b);                                                                     \
+		buf_puts(&b, "x");                                                                 \
+		buf_printf(&b, __VA_ARGS__);                                                       \
+		is_str(buf_cstr(&b) + 1, want, "printf %s", #__VA_ARGS__);                         \
+	} while (0)
+
+static void
+formats(void)
+{
+	static const char unended[3] = { 'a', 'b', 'c' };
+	const char *volatile none = NULL;
+	struct buf b = BUF_INIT(1000);
+
+	SAME("plain");
+	SAME("%s", "");
+	SAME("<%s> %s", "one", "two");
+	SAME("%s", none);
+	SAME("%.*s|%.*s|%.*s", 3, unended, 0, unended, -1, "all");
+	SAME("%.*s", 10, "short");
+	SAME("%u %u %u", 0u, 10u, UINT_MAX);
+	SAME("%llu %llu", 0ULL, ULLONG_MAX);
+	SAME("%c%c", 'a', '.');
+	SAME("%s: %u %d %s", "left to the library", 7u, -7, "behind it");
+	SAME("%u%% %03u %-6s|%6.2s|%x %zu", 50u, 7u, "ab", "abc", 255u, (size_t)9);
+	buf_free(&b);
+
+	buf_init(&b, 10);
+	buf_puts(&b, "ab");
+	buf_printf(&b, "%s and %s", "cdef", "more than fits");
+	is_view(buf_view(&b), "ab", "what does not fit is not begun");
+	ok(b.bad, "and sets bad");
 	buf_free(&b);
 }
 
@@ -145,6 +185,7 @@ main(void)
 	views();
 	integers();
 	limits();
+	formats();
 	arenas();
 	codes();
 	return done_testing();
