@@ -38,7 +38,7 @@ struct authd {
 /* client.c: the channels from smtpd. */
 void client_attach(struct authd *d, uint32_t instance, int fd);
 void client_detach(struct authd *d, uint32_t instance);
-/* Answers that were given in advance hold no more: records or settings changed. */
+/* Answers that were given in advance hold no more: records or settings changed, or a limit is near. */
 void clients_end_leases(struct authd *d);
 /* Nobody is there any more who could ask, and nobody will be. */
 void authd_leave(struct authd *d);

@@ -178,6 +178,8 @@ on_mail_check(struct client *c, struct channel *ch, const struct ipc_mail_check 
 	check_mail(c->d->store, &q, &found, &r);
 	if (r.code == 250)
 		grant_mail(c->d, &q, &found, &g, &r);
+	if (g.end_leases)
+		clients_end_leases(c->d);
 	c->d->leased |= g.lease != 0;
 	IPC_SEND(ch, mail_result, .req = m->req, .code = r.code, .esc = esc_pack(r.esc),
 	    .text = view_str(r.text), .why = view_str(r.why), .rewrite = g.rewrite,

@@ -141,23 +141,38 @@ fits(struct usage *u, const struct quota_limits *max, uint32_t n, uint64_t now)
 	return quota_fits(&u->quota, max, QUOTA_MESSAGES, n, now, &lack);
 }
 
+/* Too near a limit: what is out is called back, once, before others use up the room that it counts on. */
+static bool
+far(struct usage *u, bool room, struct grant *g)
+{
+	if (!room && u->leased) {
+		u->leased = false;
+		g->end_leases = true;
+	}
+	return room;
+}
+
 /*
  * Never more than may be used without a further look: there is room for what all sessions could have
  * out at once, each with one lease and one message under way, and the key does not expire meanwhile.
  */
-static uint32_t
-lease_of(struct authd *d, const struct check_records *found, struct accounts *a, uint64_t now)
+static void
+grant_lease(struct authd *d, const struct check_records *found, struct accounts *a, uint64_t now,
+    struct grant *g)
 {
-	uint64_t most = ((uint64_t)d->sessions + 1) * (LEASE_MESSAGES + 1), end_us = (now + 2) * 1000000;
+	uint64_t all = ((uint64_t)d->sessions + 1) * (LEASE_MESSAGES + 1), end_us = (now + 2) * 1000000;
+	uint32_t most = all < UINT32_MAX / 2 ? (uint32_t)all : UINT32_MAX / 2;
+	bool room = far(a->tenant, fits(a->tenant, &a->tenant_max, most, now), g);
 
-	if (most > UINT32_MAX / 2 || (found->key.expires_us && found->key.expires_us < end_us))
-		return 0;
-	if (!fits(a->tenant, &a->tenant_max, (uint32_t)most, now))
-		return 0;
-	if (a->key && (!fits(a->key, &a->key_max, (uint32_t)most, now) ||
-	    contain_near(d, a->key, (uint32_t)most, now)))
-		return 0;
-	return LEASE_MESSAGES;
+	if (a->key && !far(a->key, fits(a->key, &a->key_max, most, now) &&
+	    !contain_near(d, a->key, most, now), g))
+		room = false;
+	if (!room || (found->key.expires_us && found->key.expires_us < end_us))
+		return;
+	g->lease = LEASE_MESSAGES;
+	a->tenant->leased = true;
+	if (a->key)
+		a->key->leased = true;
 }
 
 void
@@ -186,7 +201,7 @@ grant_mail(struct authd *d, const struct check_sender *q, const struct check_rec
 	g->check_rcpts = !g->hold && (quota_limited(&a.tenant_max, QUOTA_RCPTS) ||
 	    quota_limited(&a.key_max, QUOTA_RCPTS));
 	if (!g->hold && !g->check_rcpts)
-		g->lease = lease_of(d, found, &a, now);
+		grant_lease(d, found, &a, now, g);
 	g->header_from_tenant = wants_tenant_from(&d->set, &found->tenant);
 	g->may_future = found->key.rights & RIGHT_FUTURE;
 	g->may_priority = found->key.rights & RIGHT_PRIORITY;

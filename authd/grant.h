@@ -25,6 +25,7 @@ struct grant {
 	uint8_t priority;
 	uint64_t reserved_s;
 	uint32_t lease;
+	bool end_leases; /* those that are out could go beyond a quota now */
 };
 
 /* check_mail() said 250. *r becomes a refusal when a quota is used up; nothing is reserved then. */

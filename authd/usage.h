@@ -24,6 +24,7 @@ struct usage {
 	struct table_node node;
 	struct usage *next_dirty; /* while dirty */
 	bool dirty;
+	bool leased; /* since it was last too near a limit (grant.c) */
 	uint32_t factor; /* of a tenant's pace, as qmgr was told; 100: normal */
 	uint64_t touched_s;
 	struct quota quota;

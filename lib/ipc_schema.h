@@ -127,7 +127,7 @@
 	M(0x0404, scram_salt)	  /* of an unknown user too: a stable one */                       \
 	M(0x0405, rcpt_result)                                                                     \
 	M(0x0406, from_result)                                                                     \
-	M(0x0407, lease_end) /* of all that were given: records or settings changed */
+	M(0x0407, lease_end) /* of all that were given: something changed */
 #define IPC_FIELDS_lease_end(F) F(u64, changes, 0) /* of the store, so far */
 #define IPC_FIELDS_auth_result(F)                                                                  \
 	F(u64, req, 0) F(u16, code, 0) /* 235, 535, 454 */ F(u32, esc, 0) F(text, text, 255)       \

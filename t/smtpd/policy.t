@@ -185,8 +185,11 @@ c.cmd("EHLO a")
 for _ in range(3):
     c.mail(MAIL, **LEASED)
 s.order("authd drop")
+time.sleep(0.1)  # smtpd hears of it from master; a lease would last longer
 is_reply(c.cmd("MAIL FROM:<a@leased.example>"), "451", "A22 without authd there is no lease")
 s.order("authd new")
+wait_for(lambda: c.cmd("MAIL FROM:<a@leased.example>").startswith("250") or None, 10, "authd")
+c.cmd("RSET")
 is_reply(c.mail(MAIL, **LEASED), "250", "and with a new one all is well")
 c.close()
 settled()

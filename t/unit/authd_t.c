@@ -366,22 +366,18 @@ set_key(struct suite *s, const char *name, const char *value)
 static int
 used_of(struct suite *s, const char *unit)
 {
-	char *used;
-
 	call(s, "quota show", "name", "alice", NULL, NULL);
 	result(s);
 	const char *row = strstr(buf_cstr(&s->rows), unit);
 	const char *at = row ? strstr(row, " used=") : NULL;
-	used = at ? x_strdup(at + 6) : x_strdup("-1");
-	int n = atoi(used);
-	free(used);
-	return n;
+	return at ? atoi(at + 6) : -1;
 }
 
 static void
 test_leases(struct suite *s)
 {
 	struct ipc_connect_result r;
+	struct ipc_mail_result m;
 	char few[16], enough[16];
 
 	is_int(leased(s), 32, "A22 no limit: further messages of the session need no question");
@@ -409,8 +405,12 @@ test_leases(struct suite *s)
 	is_int(leased(s), 0, "A29 many sessions: more room is needed");
 	set_key(s, "quota-minute", enough);
 	is_int(leased(s), 32, "A29 and with that room all may have one");
+	SEND(s->smtpd, mail_check, .req = 8, .client = VIEW("192.0.2.1"), .tenant = VIEW("acme"),
+	    .user = VIEW("alice"), .sender = VIEW("a@example.com"));
+	ok(leases_ended(s), "A29 less room than that: what is out is called back");
+	ok(recv_frame(s, s->smtpd, &ipc_desc_mail_result, &m) && m.code == 250 && m.lease == 0, "A29 and no more given");
+	is_int(leased(s), 0, "A29 called back once");
 	set_key(s, "quota-minute", "none");
-	leases_ended(s);
 
 	set_key(s, "expires", "1s");
 	is_int(leased(s), 0, "A22 not of a key that ends meanwhile");
